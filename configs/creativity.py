@@ -1,0 +1,22 @@
+"""The paper's z-and-y transformer, learned with BigGAN and the creativity assessor.
+
+    python -m converters biggan-512.pth weights/biggan512
+    python -m converters best.pth weights/creative
+    python launch.py --config=configs/creativity.py --workdir=runs/creativity
+
+Variants: biggan128 | biggan256 | biggan512 (default).
+Hardware: one accelerator with 16 GB or more; on a CPU seconds a step.
+Expected (paper): mean scores rise over alpha and exceed the one-direction baseline's most at -.5, .4 and .5.
+"""
+
+from configs import default
+
+VARIANTS = {f"biggan{size}": {"generator.weights": f"weights/biggan{size}"} for size in (128, 256, 512)}
+
+
+def get_config(variants: str = ""):
+    """Section 4 of the paper: RAdam 1e-3, 400K steps at batch 8."""
+    c = default.get_config()
+    c.generator.weights = "weights/biggan512"
+    c.assessor.weights = "weights/creative"
+    return default.with_variants(c, variants, VARIANTS)

@@ -1,0 +1,88 @@
+"""Every field with its default, and what it means; the experiments beside this file change a few of them.
+
+An experiment starts from `get_config()` and lists its variants: --config=configs/creativity.py:biggan256.
+"""
+
+from typing import Any
+
+from ml_collections import config_dict
+
+from latentjax.errors import InputError
+
+
+def get_config() -> config_dict.ConfigDict:
+    """The paper's recipe without weights."""
+    c = config_dict.ConfigDict()
+    c.platform = "any"  # any | cpu | gpu | tpu; no silent fallback
+    c.precision = "float32"  # float32 (exact) | bfloat16 (generator only)
+
+    c.generator = config_dict.ConfigDict()
+    c.generator.weights = ""  # a model folder, or embedded:painted-eyes
+
+    c.assessor = config_dict.ConfigDict()
+    c.assessor.weights = ""  # a model folder, or embedded:colourfulness | embedded:brightness | embedded:redness
+    c.assessor.centre = config_dict.placeholder(float)  # image properties: where the score is .5
+    c.assessor.slope = config_dict.placeholder(float)  # image properties: of the score's logit
+
+    c.transformer = config_dict.ConfigDict()
+    c.transformer.kind = "two_layer_noise"  # or one_direction; sets z and y below unless they are given
+    c.transformer.z = ""  # none | vector | linear(...) | two_layer(...) of z, y, noise in this order
+    c.transformer.y = ""  # likewise
+    c.transformer.noise_dim = 8  # entries of the noise that D_z sees
+    c.transformer.noise_dim_y = config_dict.placeholder(int)  # None: int(noise_dim * classes / Z), as published
+    c.transformer.class_reg = 1000.0  # divides D_y
+    c.transformer.renorm = "sample"  # length of z kept per sample | batch (published code) | none (paper)
+    c.transformer.weights = ""  # a transformer folder to start from, or to evaluate without training
+
+    c.latents = config_dict.ConfigDict()
+    c.latents.classes = "onehot"  # or onehot:3,7,9
+    c.latents.truncation = 1.0  # of z, in (0, 1]
+
+    c.train = config_dict.ConfigDict()
+    c.train.num_steps = 400_000
+    c.train.batch_size = 8  # latents a step, over all devices
+    c.train.alphas_per_latent = 1  # edits that share one unedited pass
+    c.train.clip_alphas = False  # only alphas with 0 < score + alpha < 1
+    c.train.optimizer = "radam"  # or adam
+    c.train.learning_rate = 1e-3
+    c.train.schedule = "constant"  # or cosine, to 0 at num_steps
+    c.train.warmup_steps = 0
+    c.train.weight_decay = 0.0  # decoupled
+    c.train.clip_norm = 0.0  # of the gradient; 0: none
+    c.train.seed = 0
+    c.train.log_every = 50  # steps
+    c.train.checkpoint_every = 1000
+    c.train.samples_every = 1000  # strips in samples/; 0: none
+
+    c.checkpoints = config_dict.ConfigDict()
+    c.checkpoints.folder = ""  # default: WORKDIR/checkpoints; may be gs://
+    c.checkpoints.keep = 2  # latest ones, beside the best
+
+    c.evaluate = config_dict.ConfigDict()
+    c.evaluate.latents = ""  # a folder or file of Artbreeder JSON; empty: sampled
+    c.evaluate.count = 64  # sampled latents
+    c.evaluate.seed = 1  # of sampled latents
+    c.evaluate.noise_seeds = (0,)  # a strip for each
+    c.evaluate.alphas = (-0.5, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    c.evaluate.mode = "bigger_step"  # every alpha from the original
+    c.evaluate.name = ""  # folder under evaluation/; default: SOURCE-STEP
+    c.evaluate.batch_size = 4  # strips at once, over all devices
+    c.evaluate.skip_bad = False  # go on without latent files that are wrong
+    c.evaluate.before_train = False  # also evaluate the untrained transformer
+    c.evaluate.after_train = True
+    return c
+
+
+def with_variants(
+    c: config_dict.ConfigDict, chosen: str | None, variants: dict[str, dict[str, Any]]
+) -> config_dict.ConfigDict:
+    """The config with the fields of each chosen variant ("a,b") set.
+
+    Raises:
+        InputError: a variant that is not in the table.
+    """
+    for name in filter(None, (chosen or "").split(",")):
+        if name not in variants:
+            raise InputError("--config", f"has no variant {name!r}", f"choose from {', '.join(variants) or 'none'}")
+        c.update_from_flattened_dict(variants[name])
+    return c

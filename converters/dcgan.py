@@ -1,0 +1,54 @@
+"""Class-conditional DCGANs whose layers are `main.{n}`, such as omniart-eye-generator's."""
+
+import numpy as np
+
+from converters.rules import Recipe, Rule, State, dimension
+from latentjax.errors import InputError
+
+
+def recognises(state: State) -> bool:
+    """Whether the keys are `main.{n}.*` with 4 x 4 kernels and running statistics."""
+    return all(key.startswith("main.") for key in state) and any("running_mean" in key for key in state)
+
+
+def input_kernel(array: np.ndarray) -> np.ndarray:
+    """A transposed convolution of a 1 x 1 map, [in, out, 4, 4], as a linear kernel [in, 4 * 4 * out]."""
+    return array.transpose(0, 2, 3, 1).reshape(len(array), -1)
+
+
+def transposed(array: np.ndarray) -> np.ndarray:
+    """PyTorch's [in, out, h, w] -> [h, w, in, out], flipped for correlation."""
+    return array.transpose(2, 3, 0, 1)[::-1, ::-1]
+
+
+def recipe(state: State, where: object, num_classes: int | None) -> Recipe:
+    """Widths from the shapes; how the input splits into z and y cannot be seen in the file.
+
+    Raises:
+        InputError: layers are missing or odd, or `num_classes` is not given.
+    """
+    layers = sorted({int(key.split(".")[1]) for key in state if key.split(".")[1].isdigit()})
+    norms = [n for n in layers if f"main.{n}.running_mean" in state]
+    convs = [n for n in layers if n not in norms]
+    if len(convs) != len(norms) + 1 or any(state.get(f"main.{n}.weight", np.zeros(0)).ndim != 4 for n in convs):
+        raise InputError(where, "does not alternate convolutions and norms", "give a DCGAN generator")
+    inputs = dimension(state, f"main.{convs[0]}.weight", 0, where)
+    if num_classes is None:
+        what = f"takes {inputs} inputs, and how many of them are classes is not in the file"
+        raise InputError(where, what, "add --num-classes=N")
+    if not 0 < num_classes < inputs:
+        raise InputError("--num-classes", f"{num_classes} of {inputs} inputs", "give the number of classes")
+    widths = [dimension(state, f"main.{n}.weight", 1, where) for n in convs]
+    config = {"latent_dim": inputs - num_classes, "num_classes": num_classes, "widths": widths[:-1]}
+    rules = [
+        Rule(r".*num_batches_tracked", None),
+        Rule(rf"main\.{convs[0]}\.weight", "input/kernel", input_kernel),
+    ]
+    rules += [Rule(rf"main\.{n}\.weight", f"convs/{i}/kernel", transposed) for i, n in enumerate(convs[1:])]
+    for i, n in enumerate(norms):
+        rules += [
+            Rule(rf"main\.{n}\.weight", f"norms/{i}/scale"),
+            Rule(rf"main\.{n}\.bias", f"norms/{i}/bias"),
+            Rule(rf"main\.{n}\.running_(mean|var)", rf"norms/{i}/\1"),
+        ]
+    return Recipe("dcgan", config, rules, state)

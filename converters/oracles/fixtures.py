@@ -1,0 +1,138 @@
+"""Random weights that behave like trained ones, for tests and benchmarks without any published file."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from converters.oracles.biggan import BigGAN, SelfAttention, SpectralWeight
+from converters.oracles.dcgan import DCGAN
+from converters.oracles.efficientnet import EfficientNet, assess
+from converters.oracles.transformer import Transformer
+
+POWER_ITERATIONS = 3  # few: the stored u must be measurably off, or a test could not see it renewed
+
+
+def randomise(module: nn.Module, seed: int = 0) -> None:
+    """Fill an oracle in place with random but well-conditioned weights.
+
+    Weights have a standard deviation near 1 / sqrt(fan in), norms gains around 1 and small biases, running
+    statistics come from one forward pass of random inputs, spectral norms' u from a few power iterations and the
+    attention's gamma is 0.7. A generator's images are then neither saturated nor flat.
+
+    Args:
+        module: a BigGAN, DCGAN, EfficientNet or Transformer of this folder, in any floating dtype.
+        seed: the same seed, architecture and dtype give the same weights.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for part in module.modules():
+            _fill(part, generator)
+        if isinstance(module, BigGAN):
+            # An embedding of one class must be of the size of a chunk of z, or classes would not show.
+            module.linear.weight.mul_(0.5 * math.sqrt(module.num_classes))
+        if not isinstance(module, Transformer):
+            _calibrate_norms(module, generator)
+        if isinstance(module, BigGAN | DCGAN):
+            _calibrate_contrast(module, generator)
+
+
+def sample_inputs(
+    module: BigGAN | DCGAN | Transformer, batch: int, generator: torch.Generator | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random z [batch, latent_dim] ~ N(0, 1) and one-hot y [batch, num_classes] in the module's dtype."""
+    dtype = next(module.parameters()).dtype
+    z = torch.randn(batch, module.latent_dim, generator=generator).to(dtype)
+    if not module.num_classes:
+        return z, z.new_zeros(batch, 0)
+    labels = torch.randint(module.num_classes, (batch,), generator=generator)
+    return z, F.one_hot(labels, module.num_classes).to(dtype)
+
+
+@torch.no_grad()
+def calibrate_head(classifier: EfficientNet, images: torch.Tensor) -> None:
+    """Rescale a two-class head, so that a random assessor can be learned against.
+
+    Afterwards the logit difference over these images has mean 0 and standard deviation 1.5.
+
+    Args:
+        classifier: with num_classes = 2, changed in place.
+        images: [B, 3, R, R] in [-1, 1], as the generator makes them; B of some dozens at least.
+    """
+    logits = torch.cat([assess(classifier, part)[0] for part in images.split(16)])
+    difference = logits[:, 1] - logits[:, 0]
+    scale = 1.5 / difference.std(correction=0)
+    shift = scale * difference.mean() / 2
+    classifier._fc.weight.mul_(scale)
+    classifier._fc.bias.mul_(scale).add_(torch.stack([shift, -shift]))
+
+
+def _fill(part: nn.Module, generator: torch.Generator) -> None:
+    """Draw a module's own parameters, without its children's."""
+
+    def normal(tensor: torch.Tensor, std: float, mean: float = 0.0) -> None:
+        tensor.copy_(mean + std * torch.randn(tensor.shape, generator=generator))
+
+    for name, param in part.named_parameters(recurse=False):
+        if isinstance(part, SelfAttention):
+            param.fill_(0.7)
+        elif isinstance(part, nn.BatchNorm2d):
+            normal(param, 0.1, mean=1.0 if name == "weight" else 0.0)
+        elif isinstance(part, Transformer | nn.ParameterList):
+            normal(param, 1.0)
+        elif name == "bias":
+            normal(param, 0.1)
+        else:
+            normal(param, 1 / math.sqrt(_fan_in(part, param)))
+    if isinstance(part, SpectralWeight):
+        for vector in (part.weight_u, part.weight_v):
+            normal(vector, 1.0)
+            vector.div_(vector.norm())
+        for _ in range(POWER_ITERATIONS):
+            part.weight_u.copy_(part.iterate()[0])
+
+
+def _fan_in(part: nn.Module, weight: torch.Tensor) -> float:
+    """How many inputs one output sums."""
+    if isinstance(part, nn.ConvTranspose2d):
+        if part.padding == (0, 0):  # the first layer, from a 1 x 1 map: one tap reaches an output
+            return weight.shape[0]
+        return weight.shape[0] * weight[0, 0].numel() / (part.stride[0] * part.stride[1])
+    return weight[0].numel()
+
+
+def _calibrate_norms(module: nn.Module, generator: torch.Generator) -> None:
+    """Set running statistics to those of one batch of random inputs, each norm seeing the ones before it done."""
+    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+        norm.train()
+    if isinstance(module, BigGAN | DCGAN):
+        module(*sample_inputs(module, 4, generator))
+    elif isinstance(module, EfficientNet):
+        # Blobs of several sizes, so that strided layers see something else than noise.
+        blobs = [torch.randn(8, 3, size, size, generator=generator) for size in (4, 14, 56, 224)]
+        images = torch.stack([F.interpolate(blob, size=(224, 224), mode="bilinear") for blob in blobs]).sum(0)
+        module((images / 2).to(module._fc.weight.dtype))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+def _calibrate_contrast(module: BigGAN | DCGAN, generator: torch.Generator) -> None:
+    """Scale and centre what goes into the last tanh to a standard deviation of 0.5 over random inputs."""
+    seen = []
+    last = module.colorize if isinstance(module, BigGAN) else module.main[-2]
+    hook = last.register_forward_hook(lambda part, inputs, output: seen.append(output))
+    module(*sample_inputs(module, 4, generator))
+    hook.remove()
+    scale, bias = 0.5 / seen[0].std(), seen[0].mean((0, 2, 3))
+    if isinstance(module, BigGAN):
+        # Spectral norm undoes a scale of the convolution, so the norm and ReLU before it carry the scale.
+        module.colorize.module.bias.sub_(bias).mul_(scale)
+        module.ScaledCrossReplicaBN.weight.mul_(scale)
+        module.ScaledCrossReplicaBN.bias.mul_(scale)
+    else:
+        last.weight.mul_(scale)

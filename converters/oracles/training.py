@@ -1,0 +1,46 @@
+"""One training step of the paper in PyTorch (Kocasari et al., 2021, equations 1 and 2)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+
+def training_step(
+    generator: nn.Module,
+    assess: Callable[[torch.Tensor], torch.Tensor],
+    transformer: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    z: torch.Tensor,
+    y: torch.Tensor,
+    alpha: torch.Tensor,
+    noise_z: torch.Tensor | None = None,
+    noise_y: torch.Tensor | None = None,
+) -> dict[str, torch.Tensor]:
+    """Move the transformer one step towards s' = s + alpha; generator and assessor stay as they are.
+
+    Args:
+        generator: (z, y) -> images [B, 3, R, R] in [-1, 1].
+        assess: images -> scores [B] in [0, 1].
+        transformer: (z, y, alpha, noise_z, noise_y) -> (z', y').
+        optimizer: over the transformer's parameters.
+        z: latents [B, Z].
+        y: class weights [B, classes].
+        alpha: requested changes of the score [B].
+        noise_z: noise for z's network [B, noise_dim], where it takes some.
+        noise_y: noise for y's network [B, noise_dim_y], where it takes some.
+
+    Returns:
+        ``score``, ``target`` and ``score_edited`` [B], and ``loss`` [], all before the update.
+    """
+    score = assess(generator(z, y)).detach()
+    target = score + alpha
+    edited_z, edited_y = transformer(z, y, alpha, noise_z, noise_y)
+    score_edited = assess(generator(edited_z, edited_y))
+    loss = (score_edited - target).square().mean()
+    params = list(transformer.parameters())
+    # Asking for these gradients alone leaves the frozen networks' weight gradients uncomputed.
+    for param, grad in zip(params, torch.autograd.grad(loss, params), strict=True):
+        param.grad = grad
+    optimizer.step()
+    return {"score": score, "target": target, "score_edited": score_edited.detach(), "loss": loss.detach()}

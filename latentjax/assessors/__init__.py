@@ -1,0 +1,6 @@
+"""Assessors A: images -> scores."""
+
+from latentjax.assessors.efficientnet import EfficientNet
+from latentjax.assessors.image_property import ImageProperty
+
+KINDS = {"efficientnet": EfficientNet, "image_property": ImageProperty}

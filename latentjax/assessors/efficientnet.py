@@ -1,0 +1,189 @@
+"""EfficientNet B0 to B7 (Tan and Le 2019) as an assessor of generated images."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from latentjax.layers import DepthwiseConv, Padding
+
+
+class Stage(NamedTuple):
+    """Repeated blocks of B0; the first of them strides and changes the width."""
+
+    repeats: int
+    kernel_size: int
+    stride: int
+    expansion: int
+    features: int
+
+
+STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 6, 320),
+)
+# variant: width factor, depth factor, native resolution
+VARIANTS = {
+    "b0": (1.0, 1.0, 224),
+    "b1": (1.0, 1.1, 240),
+    "b2": (1.1, 1.2, 260),
+    "b3": (1.2, 1.4, 300),
+    "b4": (1.4, 1.8, 380),
+    "b5": (1.6, 2.2, 456),
+    "b6": (1.8, 2.6, 528),
+    "b7": (2.0, 3.1, 600),
+}
+PADDINGS = ("symmetric", "native-same", "same")
+
+
+def scaled_width(features: int, factor: float) -> int:
+    """Channels times the width factor, to the nearest multiple of 8 that loses at most a tenth."""
+    scaled = features * factor
+    rounded = max(8, int(scaled + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * scaled else rounded
+
+
+def conv_padding(padding: str, kernel_size: int, stride: int, size: int) -> Padding:
+    """Padding of one convolution on a map of `size` pixels at the variant's native resolution.
+
+    "symmetric" is efficientnet_pytorch 0.7.0's, "native-same" 0.7.1's (TensorFlow's SAME at the native
+    resolution, kept for any input), "same" TensorFlow's SAME at the input's own size.
+    """
+    if padding == "same":
+        return "SAME"
+    if padding == "symmetric":
+        before = after = (kernel_size - 1) // 2
+    else:
+        total = max((math.ceil(size / stride) - 1) * stride + kernel_size - size, 0)
+        before, after = total // 2, total - total // 2
+    return ((before, after), (before, after))
+
+
+class SqueezeExcite(nnx.Module):
+    """Channels weighted by their averages over the map."""
+
+    def __init__(self, features: int, squeezed: int, *, rngs: nnx.Rngs):
+        self.reduce = nnx.Linear(features, squeezed, rngs=rngs)
+        self.expand = nnx.Linear(squeezed, features, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        weights = self.expand(nnx.silu(self.reduce(x.mean((1, 2)))))
+        return x * nnx.sigmoid(weights)[:, None, None]
+
+
+class Block(nnx.Module):
+    """Expand, filter each channel, squeeze and excite, project; add the input where shapes allow."""
+
+    def __init__(
+        self,
+        in_features: int,
+        stage: Stage,
+        stride: int,
+        out_features: int,
+        padding: Padding,
+        epsilon: float,
+        *,
+        rngs: nnx.Rngs,
+    ):
+        def norm(features: int) -> nnx.BatchNorm:
+            return nnx.BatchNorm(features, use_running_average=True, epsilon=epsilon, rngs=rngs)
+
+        width = in_features * stage.expansion
+        expands = stage.expansion > 1
+        self.expand = nnx.Conv(in_features, width, (1, 1), use_bias=False, rngs=rngs) if expands else None
+        self.expand_norm = norm(width) if expands else None
+        self.depthwise = DepthwiseConv(width, stage.kernel_size, stride, padding, rngs=rngs)
+        self.depthwise_norm = norm(width)
+        self.squeeze_excite = SqueezeExcite(width, max(1, in_features // 4), rngs=rngs)
+        self.project = nnx.Conv(width, out_features, (1, 1), use_bias=False, rngs=rngs)
+        self.project_norm = norm(out_features)
+        self.residual = stride == 1 and in_features == out_features
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        h = x
+        if self.expand is not None and self.expand_norm is not None:
+            h = nnx.silu(self.expand_norm(self.expand(h)))
+        h = nnx.silu(self.depthwise_norm(self.depthwise(h)))
+        h = self.project_norm(self.project(self.squeeze_excite(h)))
+        return h + x if self.residual else h
+
+
+class EfficientNet(nnx.Module):
+    """A(images [B, H, W, 3] in [-1, 1]) -> scores [B] in [0, 1]: the softmax probability of class 1.
+
+    Args:
+        variant: "b0" to "b7".
+        num_classes: outputs of the head; the paper's assessor has 2 (not creative, creative).
+        padding: "symmetric", "native-same" or "same", see `conv_padding`; the published assessor is "symmetric".
+        bn_epsilon: of every norm.
+        image_size: side in pixels to which images are resized (224 for the paper's assessor).
+        mean, std: of the input channels, for images in [0, 1].
+        rngs: where initial weights come from.
+    """
+
+    def __init__(
+        self,
+        variant: str = "b0",
+        num_classes: int = 2,
+        padding: str = "symmetric",
+        bn_epsilon: float = 1e-3,
+        image_size: int = 224,
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
+        *,
+        rngs: nnx.Rngs,
+    ):
+        width, depth, size = VARIANTS[variant]
+        self.num_classes, self.image_size = num_classes, image_size
+        self.mean, self.std = tuple(mean), tuple(std)
+
+        def norm(features: int) -> nnx.BatchNorm:
+            return nnx.BatchNorm(features, use_running_average=True, epsilon=bn_epsilon, rngs=rngs)
+
+        features = scaled_width(32, width)
+        stem_padding = conv_padding(padding, 3, 2, size)
+        self.stem = nnx.Conv(3, features, (3, 3), 2, padding=stem_padding, use_bias=False, rngs=rngs)
+        self.stem_norm = norm(features)
+        size = math.ceil(size / 2)
+        blocks = []
+        for stage in STAGES:
+            out_features = scaled_width(stage.features, width)
+            for i in range(math.ceil(stage.repeats * depth)):
+                stride = stage.stride if i == 0 else 1
+                pad = conv_padding(padding, stage.kernel_size, stride, size)
+                blocks.append(Block(features, stage, stride, out_features, pad, bn_epsilon, rngs=rngs))
+                features, size = out_features, math.ceil(size / stride)
+        self.blocks = nnx.List(blocks)
+        head = scaled_width(1280, width)
+        self.head = nnx.Conv(features, head, (1, 1), use_bias=False, rngs=rngs)
+        self.head_norm = norm(head)
+        self.classifier = nnx.Linear(head, num_classes, rngs=rngs)
+
+    def preprocess(self, images: jax.Array) -> jax.Array:
+        """Images [B, H, W, 3] in [-1, 1] -> the network's input [B, image_size, image_size, 3].
+
+        Clipped, resized bilinearly without antialias (as the published code judges), then normalised.
+        """
+        images = jnp.clip((images + 1) / 2, 0, 1)
+        shape = (images.shape[0], self.image_size, self.image_size, 3)
+        images = jax.image.resize(images, shape, "linear", antialias=False)
+        return (images - jnp.array(self.mean, images.dtype)) / jnp.array(self.std, images.dtype)
+
+    def logits(self, images: jax.Array) -> jax.Array:
+        """Images [B, H, W, 3] in [-1, 1] -> class logits [B, num_classes]."""
+        x = nnx.silu(self.stem_norm(self.stem(self.preprocess(images))))
+        for block in self.blocks:
+            x = block(x)
+        x = nnx.silu(self.head_norm(self.head(x)))
+        return self.classifier(x.mean((1, 2)))
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        return jax.nn.softmax(self.logits(images))[:, 1]

@@ -1,0 +1,97 @@
+"""An assessor without weights: how much an image has of a property, as a score."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from latentjax.errors import InputError
+from latentjax.properties import brightness, colourfulness, soft_redness
+
+# What the score is linear in, before the sigmoid. Colourfulness enters as ln(M + 1): M spans decades.
+STATISTICS = {
+    "colourfulness": lambda images: jnp.log1p(colourfulness(images)),
+    "brightness": brightness,
+    "redness": soft_redness,
+}
+# (centre, slope) of each. M = 45 is "quite colourful" to Hasler and Suesstrunk's viewers.
+DEFAULTS = {
+    "colourfulness": (math.log(45), 2.0),
+    "brightness": (0.5, 6.0),
+    "redness": (0.25, 8.0),
+}
+
+
+def _statistic(property: str):
+    """The raw statistic of a property: images [B, H, W, 3] -> [B]."""
+    if property not in STATISTICS:
+        known = ", ".join(STATISTICS)
+        raise InputError("assessor", f"does not know the property {property!r}", f"use one of {known}")
+    return STATISTICS[property]
+
+
+class ImageProperty(nnx.Module):
+    """A(images) = sigmoid(slope * (x - centre)), x a differentiable image property; it has no parameters.
+
+    x is ln(M + 1) for "colourfulness" (M of Hasler and Suesstrunk, 2003), the mean grey level for
+    "brightness", `properties.soft_redness` for "redness". A negative slope rewards having less of it.
+
+    Args:
+        property: one of `DEFAULTS`.
+        centre: the x whose score is .5; by default the property's own in `DEFAULTS`.
+        slope: of the logit over x; likewise.
+        rngs: unused; there is nothing to initialise.
+
+    Raises:
+        InputError: an unknown property, a centre or slope that is not finite, a slope of 0.
+    """
+
+    def __init__(
+        self,
+        property: str,
+        centre: float | None = None,
+        slope: float | None = None,
+        *,
+        rngs: nnx.Rngs | None = None,
+    ):
+        _statistic(property)
+        default_centre, default_slope = DEFAULTS[property]
+        self.property = property
+        self.centre = default_centre if centre is None else float(centre)
+        self.slope = default_slope if slope is None else float(slope)
+        if not (math.isfinite(self.centre) and math.isfinite(self.slope) and self.slope):
+            raise InputError(
+                "assessor",
+                f"has centre {self.centre} and slope {self.slope}",
+                "give finite numbers, and a slope other than 0",
+            )
+
+    def logits(self, images: jax.Array) -> jax.Array:
+        """Images [B, H, W, 3] in [-1, 1] -> the scores' logits [B], float32."""
+        return self.slope * (_statistic(self.property)(images) - self.centre)
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Images [B, H, W, 3] in [-1, 1] -> scores [B] in [0, 1], float32."""
+        return jax.nn.sigmoid(self.logits(images))
+
+
+def calibrate(property: str, images: jax.Array) -> tuple[float, float]:
+    """(centre, slope) that spread the scores of given images, so that alpha has room both ways.
+
+    Their median scores .5, and the logits of the 5 % and 95 % quantiles are as far apart as those of .15
+    and .85: slope = 2 logit(.85) / (q95 - q05).
+
+    Args:
+        property: one of `DEFAULTS`.
+        images: [B, H, W, 3] in [-1, 1], a sample of what the generator makes.
+
+    Raises:
+        InputError: an unknown property, or images that hardly differ in it.
+    """
+    values = np.asarray(_statistic(property)(images), np.float64)
+    low, centre, high = np.quantile(values, [0.05, 0.5, 0.95]) if values.size else (0.0, 0.0, 0.0)
+    if not high - low > 1e-6:
+        raise InputError("images", f"do not differ in {property}", "calibrate on more, or more varied, images")
+    return float(centre), float(2 * math.log(0.85 / 0.15) / (high - low))

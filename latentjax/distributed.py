@@ -1,0 +1,68 @@
+"""Devices: which platform, the mesh over them, where arrays live, padding of uneven batches."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from latentjax.errors import InputError
+
+
+def start(platform: str) -> list[Any]:
+    """Initialises JAX on the platform asked for, without silent fallback.
+
+    Args:
+        platform: "any", "cpu", "gpu" or "tpu".
+
+    Raises:
+        InputError: the platform is not there.
+    """
+    try:
+        if platform == "cpu":
+            jax.config.update("jax_platforms", "cpu")
+        devices = jax.devices() if platform == "any" else jax.devices(platform)
+    except RuntimeError as error:
+        what = f"{platform} was asked for, and JAX sees none ({str(error).splitlines()[0]})"
+        raise InputError("config.platform", what, f"install requirements-{platform}.txt's JAX, or use any") from None
+    if platform != "any" and jax.default_backend() != platform:
+        raise InputError("config.platform", f"is {platform}, but JAX runs on {jax.default_backend()}", "use any")
+    return devices
+
+
+def data_mesh(devices: list[Any] | None = None) -> Mesh:
+    """All devices along one axis, `data`."""
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """One copy on every device: weights and training state."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def by_row(mesh: Mesh) -> NamedSharding:
+    """Rows spread over the devices: batches."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def check_divisible(batch: int, mesh: Mesh, field: str) -> None:
+    """Refuses a batch that the devices cannot share evenly.
+
+    Raises:
+        InputError: naming the field.
+    """
+    if batch % mesh.size:
+        near = max(mesh.size, batch // mesh.size * mesh.size)
+        raise InputError(field, f"{batch} is not divisible by the {mesh.size} devices", f"use {near}")
+
+
+def padded(array: np.ndarray, rows: int) -> np.ndarray:
+    """The array with its last row repeated up to `rows` rows."""
+    missing = rows - len(array)
+    return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array
+
+
+def constrain(tree: Any, sharding: NamedSharding) -> Any:
+    """Every array of a tree, inside jit, spread as `sharding` says."""
+    return jax.tree.map(lambda array: jax.lax.with_sharding_constraint(array, sharding), tree)

@@ -1,0 +1,71 @@
+"""Files that are whole or not there: staged beside their place, then renamed."""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from latentjax.errors import InputError
+
+
+def sha256_of(path: os.PathLike | str) -> str:
+    """Hex digest of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def staged(path: os.PathLike | str, *, replace: bool = False) -> Iterator[pathlib.Path]:
+    """A temporary folder beside `path` that takes its name when the block ends well and vanishes otherwise.
+
+    Raises:
+        InputError: `path` is there already and is not to be replaced, or cannot be written.
+    """
+    path = pathlib.Path(path)
+    if path.exists() and not replace and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(path, "is there already", "name another folder, or move it away")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise InputError(path, f"cannot be written ({error.strerror})", "name a folder you can write") from error
+    try:
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        if path.exists():
+            old = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+            os.rename(path, old / path.name)
+            os.rename(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    """The process's umask; mkdtemp ignores it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: os.PathLike | str, text: str) -> None:
+    """Writes or replaces a text file by one rename."""
+    path = pathlib.Path(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_json(path: os.PathLike | str, value: Any) -> None:
+    """Writes or replaces a JSON file by one rename."""
+    write_text(path, json.dumps(value, indent=2) + "\n")

@@ -1,0 +1,133 @@
+"""BigGAN (Brock et al. 2019) as ported to PyTorch for GANalyze: 128, 256 and 512 pixels.
+
+Spectral normalisation is a constant of the published weights and folded into them at conversion.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from latentjax.layers import upsample
+
+
+class Architecture(NamedTuple):
+    """What the resolution decides."""
+
+    latent_dim: int
+    widths: tuple[int, ...]  # channels before and after each block, in units of `channels`
+    attention_before: int  # the block that self-attention precedes
+    last_epsilon: float
+
+
+ARCHITECTURES = {
+    128: Architecture(120, (16, 16, 8, 4, 2, 1), 4, 1e-4),
+    256: Architecture(140, (16, 16, 8, 8, 4, 2, 1), 5, 1e-4),
+    512: Architecture(128, (16, 16, 8, 8, 4, 2, 1, 1), 4, 1e-5),
+}
+
+
+class ConditionalNorm(nnx.Module):
+    """Normalisation by fixed statistics, then a gain and a bias that are linear in the condition."""
+
+    def __init__(self, features: int, condition_dim: int, *, rngs: nnx.Rngs):
+        self.mean = nnx.BatchStat(jnp.zeros(features))
+        self.var = nnx.BatchStat(jnp.ones(features))
+        self.gain = nnx.Linear(condition_dim, features, use_bias=False, rngs=rngs)
+        self.bias = nnx.Linear(condition_dim, features, use_bias=False, rngs=rngs)
+
+    def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
+        gain = (1 + self.gain(condition)) * jax.lax.rsqrt(self.var[...] + 1e-4)
+        bias = self.bias(condition) - gain * self.mean[...]
+        return x * gain[:, None, None] + bias[:, None, None]
+
+
+class Block(nnx.Module):
+    """A residual block that doubles height and width."""
+
+    def __init__(self, in_features: int, out_features: int, condition_dim: int, *, rngs: nnx.Rngs):
+        self.norm0 = ConditionalNorm(in_features, condition_dim, rngs=rngs)
+        self.conv0 = nnx.Conv(in_features, out_features, (3, 3), rngs=rngs)
+        self.norm1 = ConditionalNorm(out_features, condition_dim, rngs=rngs)
+        self.conv1 = nnx.Conv(out_features, out_features, (3, 3), rngs=rngs)
+        self.shortcut = nnx.Conv(in_features, out_features, (1, 1), rngs=rngs)
+
+    def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
+        h = upsample(nnx.relu(self.norm0(x, condition)))
+        h = nnx.relu(self.norm1(self.conv0(h), condition))
+        # a 1x1 convolution and the nearest upsampling commute; this order costs a quarter
+        return self.conv1(h) + upsample(self.shortcut(x))
+
+
+class SelfAttention(nnx.Module):
+    """Every position attends to a 2x2-pooled map (SAGAN); the softmax has no scaling."""
+
+    def __init__(self, features: int, *, rngs: nnx.Rngs):
+        def conv(into: int, out: int) -> nnx.Conv:
+            return nnx.Conv(into, out, (1, 1), use_bias=False, rngs=rngs)
+
+        self.theta = conv(features, features // 8)
+        self.phi = conv(features, features // 8)
+        self.g = conv(features, features // 2)
+        self.o = conv(features // 2, features)
+        self.gamma = nnx.Param(jnp.zeros(1))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        b, h, w, _ = x.shape
+
+        def pooled(maps: jax.Array) -> jax.Array:
+            return nnx.max_pool(maps, (2, 2), strides=(2, 2)).reshape(b, h * w // 4, -1)
+
+        queries = self.theta(x).reshape(b, h * w, -1)
+        scores = jnp.einsum("bqc,bkc->bqk", queries, pooled(self.phi(x)))
+        weights = jax.nn.softmax(scores.astype(jnp.float32), axis=-1).astype(x.dtype)
+        attended = jnp.einsum("bqk,bkc->bqc", weights, pooled(self.g(x))).reshape(b, h, w, -1)
+        return self.gamma[...] * self.o(attended) + x
+
+
+class BigGAN(nnx.Module):
+    """G(z [B, Z], y [B, K]) -> images [B, R, R, 3] in [-1, 1]; y is any real class vector, usually one-hot.
+
+    Args:
+        resolution: 128, 256 or 512; it decides Z (120, 140, 128) and the blocks.
+        num_classes: K, length of the class vector.
+        channels: width of the last block (96 in the published weights).
+        embedding_dim: width of the class embedding.
+        rngs: where initial weights come from.
+    """
+
+    def __init__(
+        self,
+        resolution: int,
+        num_classes: int = 1000,
+        channels: int = 96,
+        embedding_dim: int = 128,
+        *,
+        rngs: nnx.Rngs,
+    ):
+        architecture = ARCHITECTURES[resolution]
+        widths = [channels * width for width in architecture.widths]
+        self.resolution, self.num_classes, self.latent_dim = resolution, num_classes, architecture.latent_dim
+        self.attention_before = architecture.attention_before
+        self.chunk_dim = self.latent_dim // len(widths)
+        self.embedding = nnx.Linear(num_classes, embedding_dim, use_bias=False, rngs=rngs)
+        self.input = nnx.Linear(self.chunk_dim, 4 * 4 * widths[0], rngs=rngs)
+        self.blocks = nnx.List(
+            Block(into, out, self.chunk_dim + embedding_dim, rngs=rngs)
+            for into, out in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.attention = SelfAttention(widths[self.attention_before], rngs=rngs)
+        self.last_norm = nnx.BatchNorm(channels, use_running_average=True, epsilon=architecture.last_epsilon, rngs=rngs)
+        self.last_conv = nnx.Conv(channels, 3, (3, 3), rngs=rngs)
+
+    def __call__(self, z: jax.Array, y: jax.Array) -> jax.Array:
+        first, *chunks = jnp.split(z, len(self.blocks) + 1, axis=1)
+        embedding = self.embedding(y)
+        x = self.input(first).reshape(z.shape[0], 4, 4, -1)
+        for i, (block, chunk) in enumerate(zip(self.blocks, chunks, strict=True)):
+            if i == self.attention_before:
+                x = self.attention(x)
+            x = block(x, jnp.concatenate([chunk, embedding], axis=1))
+        x = nnx.relu(self.last_norm(x))
+        return jnp.tanh(self.last_conv(x).astype(jnp.float32))

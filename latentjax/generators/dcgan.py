@@ -1,0 +1,45 @@
+"""A class-conditional DCGAN (Radford et al. 2016), as trained on painted eyes."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from latentjax.layers import TransposedConv
+
+
+class DCGAN(nnx.Module):
+    """G(z [B, Z], y [B, K]) -> images [B, R, R, 3] in [-1, 1], R = 4 * 2 ** len(widths).
+
+    Args:
+        latent_dim: Z.
+        num_classes: K, length of the class vector.
+        widths: channels at 4 x 4, 8 x 8 and so on.
+        rngs: where initial weights come from.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 100,
+        num_classes: int = 8,
+        widths: Sequence[int] = (1024, 512, 256, 128, 64),
+        *,
+        rngs: nnx.Rngs,
+    ):
+        self.latent_dim, self.num_classes = latent_dim, num_classes
+        self.resolution = 4 * 2 ** len(widths)
+        # a transposed convolution of a 1 x 1 map is a linear layer
+        self.input = nnx.Linear(latent_dim + num_classes, 4 * 4 * widths[0], use_bias=False, rngs=rngs)
+        self.norms = nnx.List(
+            nnx.BatchNorm(width, use_running_average=True, epsilon=1e-5, rngs=rngs) for width in widths
+        )
+        self.convs = nnx.List(
+            TransposedConv(into, out, rngs=rngs) for into, out in zip(widths, (*widths[1:], 3), strict=True)
+        )
+
+    def __call__(self, z: jax.Array, y: jax.Array) -> jax.Array:
+        x = self.input(jnp.concatenate([z, y], axis=1)).reshape(z.shape[0], 4, 4, -1)
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            x = conv(nnx.relu(norm(x)))
+        return jnp.tanh(x.astype(jnp.float32))

@@ -1,0 +1,1 @@
+"""What launch.py does: each module has run(config, workdir)."""

@@ -1,0 +1,288 @@
+"""Evaluation grids: every latent along alpha, measured, drawn and summarised."""
+
+import csv
+import hashlib
+import io
+import json
+import pathlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+from tqdm import tqdm
+
+from latentjax import distributed, latents, networks, objective, pictures
+from latentjax.config import ConfigDict
+from latentjax.errors import InputError
+from latentjax.files import write_json, write_text
+from latentjax.jobs.workbench import Workbench, fitting, new_transformer, prepare
+from latentjax.latents import Latent
+from latentjax.properties import PROPERTIES
+from latentjax.report import curves, gallery, statistics
+
+PREVIEWS = 4  # strips drawn while training
+
+
+class Strip(NamedTuple):
+    """One latent with one noise seed: a row of the evaluation."""
+
+    latent: Latent
+    noise_seed: int
+
+    @property
+    def file(self) -> str:
+        """Name of its picture in grids/."""
+        noise = f"-noise{self.noise_seed}" if self.noise_seed else ""
+        return f"{latents.safe_name(self.latent.name)}{noise}.png"
+
+    @property
+    def key(self) -> str:
+        """What identifies the strip in strips.jsonl, by content."""
+        content = self.latent.z.tobytes() + self.latent.y.tobytes()
+        return f"{hashlib.sha256(content).hexdigest()}:{self.noise_seed}"
+
+
+class Evaluation:
+    """Latents swept along alpha by one compiled program, whatever their number.
+
+    Args:
+        bench: the job's tools.
+        transformer: whose kind is evaluated; its weights come with each call.
+
+    Raises:
+        InputError: the latents cannot be read or do not fit.
+    """
+
+    def __init__(self, bench: Workbench, transformer: networks.LatentTransformer):
+        settings = bench.config.evaluate
+        self.bench = bench
+        self.transformer = per_sample(transformer)
+        self.alphas = np.asarray(settings.alphas, np.float32)
+        self.strips = [Strip(latent, seed) for latent in latents_of(bench) for seed in settings.noise_seeds]
+        names = [strip.file for strip in self.strips]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(settings.latents or "latents", f"give two strips the name {twice}", "rename one")
+        devices = bench.mesh.size
+        self.batch = -(-settings.batch_size // devices) * devices
+        self._sweep = jax.jit(self._measure)
+
+    def _measure(self, params: Any, frozen: objective.Frozen, rows: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """uint8 images [B, A, R, R, 3], and the score and properties [B, A]."""
+        z, y, noise = distributed.constrain(rows, distributed.by_row(self.bench.mesh))
+        nets, shape = self.bench.networks(self.transformer), (z.shape[0], len(self.alphas))
+        images, scores = objective.sweep(nets, params, frozen, z, y, jnp.asarray(self.alphas), noise)
+        measured = {"score": scores} | {name: measure(images) for name, measure in PROPERTIES.items()}
+        tiles = pictures.to_uint8(images).reshape(*shape, *images.shape[1:])
+        return tiles, {name: values.reshape(shape) for name, values in measured.items()}
+
+    def sweep(self, params: Any, strips: list[Strip]) -> Iterator[tuple[Strip, np.ndarray, dict[str, list[float]]]]:
+        """Strip, its tiles [A, R, R, 3] uint8 and its measures, for each strip; the last batch is padded."""
+        for start in range(0, len(strips), self.batch):
+            group = strips[start : start + self.batch]
+            tiles, measured = jax.device_get(self._sweep(params, self.bench.frozen, self._rows(group)))
+            for i, strip in enumerate(group):
+                yield strip, tiles[i], {name: values[i].tolist() for name, values in measured.items()}
+
+    def _rows(self, group: list[Strip]) -> Any:
+        """z, y and noise of a batch; the noise depends on the latent and the seed, not on its neighbours."""
+        noises = []
+        for strip in group:
+            key = jax.random.fold_in(jax.random.key(strip.noise_seed), int(strip.key[:8], 16))
+            noises.append(self.transformer.sample_noise(key, 1))
+        noise = tuple(None if rows[0] is None else np.concatenate(rows) for rows in zip(*noises, strict=True))
+        z, y = (np.stack([getattr(strip.latent, name) for strip in group]) for name in ("z", "y"))
+        rows = jax.tree.map(lambda array: distributed.padded(array, self.batch), (z, y, noise))
+        return jax.device_put(rows, distributed.by_row(self.bench.mesh))
+
+    def preview(self, params: Any, step: int) -> None:
+        """Draws the first strips into samples/."""
+        folder = self.bench.folder.path / "samples"
+        folder.mkdir(exist_ok=True)
+        drawn = self.sweep(params, self.strips[:PREVIEWS])
+        images = [pictures.strip(tiles, self.alphas.tolist(), measured["score"]) for _, tiles, measured in drawn]
+        labels = [strip.latent.name for strip in self.strips[:PREVIEWS]]
+        pictures.save_png(pictures.overview(images, labels, title=f"step {step}"), folder / f"step{step:08d}.png")
+
+    def run(self, params: Any, step: int | None) -> dict[str, Any]:
+        """Makes what is missing of the evaluation folder, and returns its summary.
+
+        Raises:
+            InputError: the folder holds an evaluation of something else.
+        """
+        settings = self.bench.config.evaluate
+        source = pathlib.Path(settings.latents).name if settings.latents else "sampled"
+        name = settings.name or latents.safe_name(source if step is None else f"{source}-{step}")
+        folder = self.bench.folder.path / "evaluation" / name
+        facts = self._facts(params)
+        records = open_folder(folder, facts)
+        missing = [strip for strip in self.strips if strip.key not in records]
+        if len(missing) < len(self.strips):
+            logging.info("%s: %d of %d strips are there", folder, len(self.strips) - len(missing), len(self.strips))
+        with open(folder / "strips.jsonl", "a", encoding="utf-8") as log:
+            for record in tqdm(self._draw(params, missing, folder), total=len(missing), unit=" strips", desc=name):
+                records[record["key"]] = record
+                log.write(json.dumps(record) + "\n")
+                log.flush()
+        summary = report(folder, facts, [records[strip.key] for strip in self.strips], self.strips)
+        log_result(folder, summary)
+        return summary
+
+    def _draw(self, params: Any, missing: list[Strip], folder: pathlib.Path) -> Iterator[dict[str, Any]]:
+        """Writes the pictures in threads while the device computes; yields a record when its picture is there."""
+        with ThreadPoolExecutor(4) as pool:
+            waiting = []
+            for strip, tiles, measured in self.sweep(params, missing):
+                waiting.append(pool.submit(write_strip, folder / "grids", strip, tiles, self.alphas, measured))
+                if len(waiting) > 4 * self.batch:
+                    yield waiting.pop(0).result()
+            for future in waiting:
+                yield future.result()
+
+    def _facts(self, params: Any) -> dict[str, Any]:
+        """What an evaluation folder is of; strips of other facts do not belong into it."""
+        leaves = jax.tree.leaves(jax.device_get(params))
+        digest = hashlib.sha256(b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in leaves))
+        return {
+            "alphas": [round(float(alpha), 6) for alpha in self.alphas],
+            "mode": self.bench.config.evaluate.mode,
+            "generator": self.bench.generator.sha256 or self.bench.config.generator.weights,
+            "assessor": self.bench.assessor.sha256 or json.dumps(self.bench.assessor.config, sort_keys=True),
+            "transformer": digest.hexdigest(),
+            "precision": self.bench.config.precision,
+        }
+
+
+def per_sample(transformer: networks.LatentTransformer) -> networks.LatentTransformer:
+    """The transformer with renorm "sample" in place of "batch": the published script evaluates one by one."""
+    if transformer.config["renorm"] != "batch":
+        return transformer
+    return networks.with_settings(transformer, renorm="sample")
+
+
+def latents_of(bench: Workbench) -> list[Latent]:
+    """The latents that the config names.
+
+    Raises:
+        InputError: they cannot be read or do not fit the generator.
+    """
+    settings, generator = bench.config.evaluate, bench.generator
+    sizes = (generator.latent_dim, generator.num_classes)
+    if settings.latents:
+        return latents.read(settings.latents, *sizes, skip_bad=settings.skip_bad)
+    drawn = bench.config.latents
+    return latents.sample_latents(settings.count, settings.seed, *sizes, drawn.truncation, drawn.classes)
+
+
+def write_strip(
+    folder: pathlib.Path,
+    strip: Strip,
+    tiles: np.ndarray,
+    alphas: np.ndarray,
+    measured: dict[str, list[float]],
+) -> dict[str, Any]:
+    """Draws one strip; its record for strips.jsonl."""
+    title = strip.latent.name + (f" (noise {strip.noise_seed})" if strip.noise_seed else "")
+    image = pictures.strip(tiles, alphas.tolist(), measured["score"], title=title)
+    record = {"key": strip.key, "file": strip.file, "measured": measured}
+    return record | {"sha256": pictures.save_png(image, folder / strip.file)}
+
+
+def open_folder(folder: pathlib.Path, facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The finished strips of an evaluation folder, by key; makes the folder where it is missing.
+
+    Raises:
+        InputError: it is of other weights or alphas.
+    """
+    header = folder / "evaluation.json"
+    if header.exists():
+        known = json.loads(header.read_text())
+        differing = [name for name in facts if known.get(name) != facts[name]]
+        if differing:
+            what = f"was made with another {' and '.join(differing)}"
+            raise InputError(folder, what, "choose another --config.evaluate.name")
+    (folder / "grids").mkdir(parents=True, exist_ok=True)
+    write_json(header, facts)
+    log = folder / "strips.jsonl"
+    records = {}
+    for line in log.read_text().splitlines() if log.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # cut off when the process was killed: the strip is made again
+        if (folder / "grids" / record["file"]).exists():
+            records[record["key"]] = record
+    write_text(log, "".join(json.dumps(record) + "\n" for record in records.values()))
+    return records
+
+
+def report(
+    folder: pathlib.Path, facts: dict[str, Any], records: list[dict[str, Any]], strips: list[Strip]
+) -> dict[str, Any]:
+    """Writes scores.csv, manifest.jsonl, curves.png, index.html and summary.json; returns the summary."""
+    alphas = facts["alphas"]
+    measured = {name: np.array([record["measured"][name] for record in records]) for name in ("score", *PROPERTIES)}
+    properties = {name: measured[name] for name in PROPERTIES}
+    count = len({strip.latent.name for strip in strips})
+    summary = statistics.summarise(measured["score"], alphas, properties, latents=count)
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(["name", "noise_seed", "alpha", "score", *PROPERTIES])
+    manifest = []
+    hashes = {name: facts[name] for name in ("generator", "assessor", "transformer")}
+    for record, strip in zip(records, strips, strict=True):
+        for i, alpha in enumerate(alphas):
+            values = [record["measured"][name][i] for name in ("score", *PROPERTIES)]
+            rows.writerow([strip.latent.name, strip.noise_seed, alpha, *values])
+            tile = {"name": strip.latent.name, "noise_seed": strip.noise_seed, "alpha": alpha}
+            manifest.append(tile | {"latent": strip.latent.source, **hashes, "strip": record["file"]})
+    write_text(folder / "scores.csv", table.getvalue())
+    write_text(folder / "manifest.jsonl", "".join(json.dumps(line) + "\n" for line in manifest))
+    curves.draw(folder / "curves.png", alphas, {folder.name: measured}, title=f"{folder.name}: {len(strips)} strips")
+    shown = [
+        {
+            "name": s.latent.name,
+            "noise_seed": s.noise_seed,
+            "file": r["file"],
+            "scores": r["measured"]["score"],
+        }
+        for r, s in zip(records, strips, strict=True)
+    ]
+    gallery.write(folder, f"Evaluation {folder.name}", summary, shown)
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def log_result(folder: pathlib.Path, summary: dict[str, Any]) -> None:
+    """The evaluation in two lines."""
+    logging.info("mean scores along alpha: %s", " ".join(f"{mean:.3f}" for mean in summary["score"]["mean"]))
+    if summary["achieved"] is None:
+        logging.info("look at %s", folder / "index.html")
+        return
+    limit = f"(at most {summary['achieved_limit']:.2f} is possible)"
+    logging.info("achieved %.3f %s; look at %s", summary["achieved"], limit, folder / "index.html")
+
+
+def run(config: ConfigDict, workdir: str) -> None:
+    """Evaluates the run's transformer, or transformer.weights where the run has none.
+
+    Raises:
+        InputError: there is no transformer, or an input is wrong.
+    """
+    bench = prepare(config, workdir)
+    trained = bench.folder.path / "transformer"
+    if trained.is_dir():
+        transformer = fitting(networks.load_transformer(trained), bench, trained)
+    elif config.transformer.weights:
+        transformer = new_transformer(bench)
+    else:
+        what = "holds no learned transformer"
+        raise InputError(workdir, what, "train first (leave --job out), or set --config.transformer.weights")
+    evaluation = Evaluation(bench, transformer)
+    bench.folder.create()
+    params = jax.device_put(transformer.state, distributed.replicated(bench.mesh))
+    evaluation.run(params, step=transformer.source.get("step"))

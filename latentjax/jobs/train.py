@@ -1,0 +1,266 @@
+"""Learns a transformer: equation (2), one jitted, donated, sharded step over all devices."""
+
+import json
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import logging
+from tqdm import tqdm
+
+from latentjax import distributed, latents, networks, objective, weights
+from latentjax.checkpoints import Checkpoints
+from latentjax.config import ConfigDict
+from latentjax.errors import InputError
+from latentjax.jobs import evaluate
+from latentjax.jobs.workbench import Workbench, new_transformer, prepare
+from latentjax.radam import radam
+
+
+class TrainState(NamedTuple):
+    """What a step changes; everything else is a function of (seed, step)."""
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+
+
+class Metrics(NamedTuple):
+    """Of one step; scalars."""
+
+    loss: jax.Array
+    grad_norm: jax.Array
+    score: jax.Array
+    edited_score: jax.Array
+
+
+def optimizer(train: ConfigDict) -> optax.GradientTransformation:
+    """The optax chain that the config describes."""
+    rate = train.learning_rate
+    if train.schedule == "cosine":
+        decay = max(1, train.num_steps - train.warmup_steps)
+        schedule = optax.cosine_decay_schedule(rate, decay)
+    else:
+        schedule = optax.constant_schedule(rate)
+    if train.warmup_steps:
+        warmup = optax.linear_schedule(0.0, rate, train.warmup_steps)
+        schedule = optax.join_schedules([warmup, schedule], [train.warmup_steps])
+    if train.optimizer == "radam":
+        return radam(schedule, weight_decay=train.weight_decay, clip_norm=train.clip_norm or None)
+    clip = [optax.clip_by_global_norm(train.clip_norm)] if train.clip_norm else []
+    return optax.chain(*clip, optax.adamw(schedule, weight_decay=train.weight_decay))
+
+
+def make_step(
+    nets: objective.Networks,
+    chain: optax.GradientTransformation,
+    draw: Callable[[jax.Array], dict[str, Any]],
+    *,
+    clip: bool,
+) -> Callable[[TrainState, objective.Frozen], tuple[TrainState, Metrics]]:
+    """The training step as a pure function: draws, gradient to the transformer alone, update.
+
+    Args:
+        nets: the three networks.
+        chain: the optimizer.
+        draw: step -> the draws of `objective.forward`.
+        clip: see `objective.forward`.
+    """
+
+    def step(state: TrainState, frozen: objective.Frozen) -> tuple[TrainState, Metrics]:
+        draws = draw(state.step)
+
+        def loss(params: Any) -> tuple[jax.Array, objective.Edit]:
+            return objective.loss(nets, params, frozen, draws, clip=clip)
+
+        (value, edit), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+        updates, opt_state = chain.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = Metrics(value, optax.global_norm(grads), edit.scores.mean(), edit.edited_scores.mean())
+        return TrainState(state.step + 1, params, opt_state), metrics
+
+    return step
+
+
+def run(config: ConfigDict, workdir: str) -> None:
+    """Trains until train.num_steps, going on from the latest checkpoint, exports, evaluates.
+
+    Raises:
+        InputError: something in the config, the workdir or a weights folder is wrong, or training diverged.
+    """
+    bench = prepare(config, workdir)
+    distributed.check_divisible(config.train.batch_size, bench.mesh, "config.train.batch_size")
+    transformer = new_transformer(bench)
+    evaluation = evaluate.Evaluation(bench, transformer)
+    bench.folder.create()
+    bench.folder.write_run(
+        generator_sha256=bench.generator.sha256,
+        assessor_sha256=bench.assessor.sha256,
+        mesh=dict(bench.mesh.shape),
+    )
+    chain = optimizer(config.train)
+    state = TrainState(jnp.zeros([], jnp.int32), transformer.state, chain.init(transformer.state))
+    state = jax.device_put(state, distributed.replicated(bench.mesh))
+    checkpoints = Checkpoints(config.checkpoints.folder or bench.folder.path / "checkpoints", config.checkpoints.keep)
+    try:
+        first, state = checkpoints.restore(state) or (0, state)
+        if first:
+            logging.info("going on from step %d of %d", first, config.train.num_steps)
+        elif config.evaluate.before_train:
+            evaluation.run(state.params, step=0)
+        state = loop(bench, transformer, evaluation, chain, checkpoints, state)
+    finally:
+        checkpoints.close()
+    export(bench, transformer, state)
+    if config.evaluate.after_train:
+        evaluation.run(state.params, step=int(state.step))
+
+
+def loop(
+    bench: Workbench,
+    transformer: networks.LatentTransformer,
+    evaluation: evaluate.Evaluation,
+    chain: optax.GradientTransformation,
+    checkpoints: Checkpoints,
+    state: TrainState,
+) -> TrainState:
+    """Steps until train.num_steps, in one order: step, log, save, sample."""
+    train, first = bench.config.train, int(state.step)
+    if first >= train.num_steps:
+        return state
+    compiled = jax.jit(
+        make_step(bench.networks(transformer), chain, draws_of(bench, transformer), clip=train.clip_alphas),
+        donate_argnums=0,
+        out_shardings=distributed.replicated(bench.mesh),
+    )
+    unit = train.batch_size * train.alphas_per_latent
+    with (
+        Log(bench.folder.path, checkpoints, unit) as log,
+        tqdm(total=train.num_steps * unit, initial=first * unit, unit=" samples", unit_scale=True, desc="train") as bar,
+    ):
+        for step in range(first + 1, train.num_steps + 1):
+            state, metrics = compiled(state, bench.frozen)
+            log.add(metrics)
+            last = step == train.num_steps
+            if last or step % train.log_every == 0 or step % train.checkpoint_every == 0:
+                bar.set_postfix(loss=f"{log.write(step):.4f}", step=step)
+            bar.update(unit)
+            if last or step % train.checkpoint_every == 0:
+                checkpoints.save(step, state, log.loss_since_save())
+            if train.samples_every and (last or step % train.samples_every == 0):
+                evaluation.preview(state.params, step)
+    return state
+
+
+def draws_of(bench: Workbench, transformer: networks.LatentTransformer) -> Callable[[jax.Array], dict[str, Any]]:
+    """step -> what the step draws, each row on its device."""
+    train, settings = bench.config.train, bench.config.latents
+
+    def draw(step: jax.Array) -> dict[str, Any]:
+        draws = latents.draw(
+            train.seed,
+            step,
+            train.batch_size,
+            bench.generator.latent_dim,
+            bench.generator.num_classes,
+            truncation=settings.truncation,
+            classes=settings.classes,
+            alphas_per_latent=train.alphas_per_latent,
+            noise_shapes=transformer.noise_dims,
+        )
+        return distributed.constrain(draws, distributed.by_row(bench.mesh))
+
+    return draw
+
+
+class Log:
+    """metrics.jsonl and tensorboard/; fetches metrics in groups, so that steps are not waited for one by one.
+
+    Args:
+        folder: the run folder.
+        checkpoints: what a diverged run can go back to, for the message.
+        samples_per_step: of one step.
+    """
+
+    def __init__(self, folder: pathlib.Path, checkpoints: Checkpoints, samples_per_step: int):
+        from tensorboardX import SummaryWriter
+
+        self._file = open(folder / "metrics.jsonl", "a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder / "tensorboard"))
+        self._checkpoints, self._samples = checkpoints, samples_per_step
+        self._pending: list[Metrics] = []
+        self._losses: list[float] = []
+        self._since = time.perf_counter()
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._board.close()
+
+    def add(self, metrics: Metrics) -> None:
+        """Keeps one step's metrics, still on the device."""
+        self._pending.append(metrics)
+
+    def write(self, step: int) -> float:
+        """Writes the means since the last call and returns the loss.
+
+        Raises:
+            InputError: a loss or gradient is not finite.
+        """
+        fetched = jax.device_get(self._pending)
+        now = time.perf_counter()
+        means = {name: float(np.mean([getattr(m, name) for m in fetched])) for name in Metrics._fields}
+        if not np.isfinite([means["loss"], means["grad_norm"]]).all():
+            kept = self._checkpoints.latest()
+            todo = f"lower --config.train.learning_rate; step {kept} is kept" if kept else "lower the learning rate"
+            raise InputError("training", f"diverged before step {step} (loss {means['loss']})", todo)
+        means["samples_per_second"] = len(fetched) * self._samples / (now - self._since)
+        self._file.write(json.dumps({"step": step, **means}) + "\n")
+        self._file.flush()
+        for name, value in means.items():
+            self._board.add_scalar(name, value, step)
+        self._losses += [float(m.loss) for m in fetched]
+        self._pending, self._since = [], now
+        return means["loss"]
+
+    def loss_since_save(self) -> float:
+        """The mean loss of the steps since the last call, for choosing the best checkpoint."""
+        losses, self._losses = self._losses, []
+        return float(np.mean(losses))
+
+
+CARD = """# A direction in the latent space of a GAN
+
+Learned by latentjax in {steps} steps: z', y' = T(z, y, alpha, noise) moves the latents of generator
+`{generator}` so that the score of assessor `{assessor}` changes by alpha.
+
+    T = latentjax.load_transformer("{folder}")
+    noise = T.sample_noise(jax.random.key(0), batch)
+    z2, y2 = T(z, y, 0.3, noise)
+
+Settings: `{config}`. A score is what its assessor learned, not the property itself.
+"""
+
+
+def export(bench: Workbench, transformer: networks.LatentTransformer, state: TrainState) -> None:
+    """Writes transformer/, a portable model folder with a card."""
+    folder, steps = bench.folder.path / "transformer", int(state.step)
+    names = {"generator": bench.config.generator.weights, "assessor": bench.config.assessor.weights}
+    source = {
+        "file": "",
+        "sha256": "",
+        "step": steps,
+        **names,
+        "generator_sha256": bench.generator.sha256,
+        "assessor_sha256": bench.assessor.sha256,
+    }
+    card = CARD.format(steps=steps, folder=folder, config=json.dumps(transformer.config), **names)
+    arrays = jax.device_get(weights.named(state.params))
+    weights.save(folder, arrays, "transformer", transformer.config, source, card=card, replace=True)

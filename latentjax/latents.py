@@ -1,0 +1,224 @@
+"""Latents: drawing z, y, alpha and noise; what evaluation starts from.
+
+Every draw is a function of (seed, step) alone: keys are folded, never carried, and JAX's partitionable
+threefry gives the same global batch on any number of devices. Latents from files come through `artbreeder`.
+"""
+
+import functools
+import numbers
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from latentjax.artbreeder import Latent, read, safe_name
+from latentjax.errors import InputError
+
+__all__ = [
+    "Latent",
+    "check_classes",
+    "check_truncation",
+    "clip_alpha",
+    "draw",
+    "read",
+    "safe_name",
+    "sample_alpha",
+    "sample_latents",
+    "sample_y",
+    "sample_z",
+]
+
+# smaller scales could underflow to a zero z, which has no direction to be rescaled to
+_MIN_TRUNCATION = 1e-6
+# keeps 0 < s + alpha < 1 after float32 rounding: some 16 times the largest error of s + (1 - margin - s)
+_MARGIN = 2.0**-20
+# folded into the seed before the index: no training step gets this far, so no training draw is repeated
+_EVALUATION = 0x6C617465
+
+
+def sample_z(key: jax.Array, batch: int, latent_dim: int, truncation: float = 1.0) -> jax.Array:
+    """Draws z [batch, latent_dim] float32: the normal truncated to [-2, 2], times the truncation.
+
+    The paper trains with truncation 1. A zero row would need Z zero draws of odds 2**-23 at most.
+
+    Raises:
+        InputError: for a truncation outside (0, 1]; see `check_truncation`.
+    """
+    truncation = check_truncation(truncation)
+    return truncation * jax.random.truncated_normal(key, -2.0, 2.0, (batch, latent_dim), jnp.float32)
+
+
+def sample_y(key: jax.Array, batch: int, num_classes: int, classes: str = "onehot") -> jax.Array:
+    """Draws y [batch, num_classes] float32: one-hot rows of labels uniform over those of `classes`.
+
+    A generator without classes (num_classes 0) gets y [batch, 0].
+
+    Raises:
+        InputError: for a setting that `check_classes` refuses.
+    """
+    labels = jnp.asarray(check_classes(classes, num_classes), jnp.int32)
+    if not labels.size:
+        return jnp.zeros((batch, 0), jnp.float32)
+    return jax.nn.one_hot(jax.random.choice(key, labels, (batch,)), num_classes, dtype=jnp.float32)
+
+
+def check_truncation(truncation: float) -> float:
+    """Returns the truncation if z can be sampled with it: a number in (0, 1], and no less than 1e-6.
+
+    Raises:
+        InputError: naming the field ``latents.truncation``.
+    """
+    number = isinstance(truncation, numbers.Real) and not isinstance(truncation, bool)
+    if not number or not _MIN_TRUNCATION <= truncation <= 1:
+        raise InputError("latents.truncation", f"is {truncation!r}", "give a number in (0, 1], 1e-6 or more")
+    return float(truncation)
+
+
+def check_classes(setting: str, num_classes: int) -> tuple[int, ...]:
+    """Returns the labels that a setting stands for.
+
+    Args:
+        setting: "onehot" for all classes, or "onehot:3,7,9" for those alone.
+        num_classes: K; labels are 0 to K - 1.
+
+    Raises:
+        InputError: naming the field ``latents.classes``, for any other setting, or labels that are
+            out of range, doubled or no integers.
+    """
+
+    def refuse(what: str) -> InputError:
+        return InputError("latents.classes", what, 'give "onehot", or some classes as in "onehot:3,7,9"')
+
+    if setting == "onehot":
+        return tuple(range(num_classes))
+    if not isinstance(setting, str) or not setting.startswith("onehot:"):
+        raise refuse(f"is {setting!r}, which is no setting")
+    labels: list[int] = []
+    for word in setting.removeprefix("onehot:").split(","):
+        word = word.strip()
+        # int() alone would take "1_0", "+3" and other scripts' digits, and fail on thousands of digits
+        if not (word.isascii() and word.isdigit()) or len(word) > 9:
+            raise refuse(f"has {word[:20]!r} where a class is due")
+        label = int(word)
+        if label >= num_classes:
+            raise refuse(f"has the class {label}, but the generator has {num_classes}, counted from 0")
+        if label in labels:
+            raise refuse(f"lists the class {label} twice")
+        labels.append(label)
+    return tuple(labels)
+
+
+def sample_alpha(key: jax.Array, shape: tuple[int, ...], limit: float = 0.5) -> jax.Array:
+    """Draws alpha [*shape] float32 from U(-limit, limit), both ends excluded (the paper's alpha)."""
+    alpha = jax.random.uniform(key, shape, jnp.float32, -limit, limit)
+    return jnp.clip(alpha, -_below(limit), _below(limit))
+
+
+def clip_alpha(alpha: jax.Array, scores: jax.Array, limit: float = 0.5) -> jax.Array:
+    """Makes alphas ask for scores that exist: 0 < s + alpha < 1 (the paper's "clipped" alphas).
+
+    The paper redraws until the target is a score; what it keeps is uniform on the intersection of
+    (-limit, limit) and (-s, 1 - s), and the raw draw is mapped there directly, in its order.
+
+    Args:
+        alpha: [B, M] raw draws from U(-limit, limit).
+        scores: [B, 1] scores s, or any shape that broadcasts against alpha.
+        limit: the half width of the raw draws.
+
+    Returns:
+        float32 of the broadcast shape; 0 where no alpha is left (s outside (-limit, 1 + limit), or NaN).
+    """
+    alpha, scores = jnp.asarray(alpha, jnp.float32), jnp.asarray(scores, jnp.float32)
+    low = jnp.maximum(-_below(limit), _MARGIN - scores)
+    high = jnp.minimum(_below(limit), (1 - _MARGIN) - scores)
+    clipped = jnp.clip(low + (alpha + limit) / (2 * limit) * (high - low), low, high)
+    return jnp.where(low < high, clipped, 0.0)
+
+
+def draw(
+    seed: int,
+    step: int | jax.Array,
+    batch: int,
+    latent_dim: int,
+    num_classes: int,
+    *,
+    truncation: float,
+    classes: str,
+    alphas_per_latent: int,
+    noise_shapes: tuple[int, int],
+) -> dict[str, jax.Array | None]:
+    """Draws all that one training step needs, from (seed, step) alone.
+
+    Args:
+        seed: 0 to 2**32 - 1.
+        step: the step's number; may be traced.
+        batch: B latents.
+        latent_dim: Z.
+        num_classes: K.
+        truncation: see `sample_z`.
+        classes: see `check_classes`.
+        alphas_per_latent: M alphas for each latent.
+        noise_shapes: widths of the noise that the transformer of z and the one of y take; 0 for none.
+
+    Returns:
+        z [B, Z], y [B, K], alpha [B, M] raw in (-0.5, 0.5), and noise_z, noise_y [B * M, width] ~ N(0, 1)
+        with rows in the order of alpha's elements, or None; all float32.
+
+    Raises:
+        InputError: for a bad seed, truncation or classes.
+    """
+    key = jax.random.fold_in(_seed_key(seed), step)
+    key_z, key_y, key_alpha, key_noise_z, key_noise_y = jax.random.split(key, 5)
+
+    def noise(key: jax.Array, width: int) -> jax.Array | None:
+        return jax.random.normal(key, (batch * alphas_per_latent, width), jnp.float32) if width else None
+
+    return {
+        "z": sample_z(key_z, batch, latent_dim, truncation),
+        "y": sample_y(key_y, batch, num_classes, classes),
+        "alpha": sample_alpha(key_alpha, (batch, alphas_per_latent)),
+        "noise_z": noise(key_noise_z, noise_shapes[0]),
+        "noise_y": noise(key_noise_y, noise_shapes[1]),
+    }
+
+
+def sample_latents(
+    count: int, seed: int, latent_dim: int, num_classes: int, truncation: float = 1.0, classes: str = "onehot"
+) -> list[Latent]:
+    """Draws latents to evaluate on: the i-th depends on the seed and i, not on the count.
+
+    Returns:
+        `count` latents named "seed0-00000" and so on, with z [Z] and y [K] float32.
+
+    Raises:
+        InputError: for a bad seed, truncation or classes.
+    """
+    key = jax.random.fold_in(_seed_key(seed), _EVALUATION)
+    truncation = check_truncation(truncation)
+    check_classes(classes, num_classes)
+    latents = []
+    for index in range(count):
+        # one compiled function of one index: a batched draw could round differently with the count
+        z, y = _one_latent(jax.random.fold_in(key, index), latent_dim, num_classes, truncation, classes)
+        source = {"seed": seed, "index": index}
+        latents.append(Latent(f"seed{seed}-{index:05d}", np.asarray(z), np.asarray(y), source))
+    return latents
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
+def _one_latent(key: jax.Array, latent_dim: int, num_classes: int, truncation: float, classes: str):
+    key_z, key_y = jax.random.split(key)
+    return sample_z(key_z, 1, latent_dim, truncation)[0], sample_y(key_y, 1, num_classes, classes)[0]
+
+
+def _seed_key(seed: int) -> jax.Array:
+    """The key of a seed, whatever generator the environment makes JAX's default."""
+    # JAX keeps 32 bits of a seed and would silently give 2**32 the draws of 0
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise InputError("seed", f"is {seed!r}", "give an integer from 0 to 4294967295")
+    return jax.random.key(int(seed), impl="threefry2x32")
+
+
+def _below(limit: float) -> float:
+    """The last float32 before an open interval's end."""
+    return float(np.nextafter(np.float32(limit), np.float32(0)))

@@ -1,0 +1,153 @@
+"""Generators, assessors and transformers as users hold them: loaded, callable, jitted inside."""
+
+import os
+import pathlib
+from typing import Any
+
+import jax
+from flax import nnx
+
+from latentjax import weights
+from latentjax.errors import InputError
+
+
+class Network:
+    """A module split once into its definition and its weights.
+
+    Call it, or use the pure `apply(state, ...)` inside a jitted function that takes the state as an argument.
+
+    Attributes:
+        state: the weights, a pytree.
+        kind, config: the module's class and arguments, as in model.json.
+        source: what it was made from, as in model.json.
+        sha256: of the weights file; empty for a network that came from no file.
+    """
+
+    def __init__(self, module: nnx.Module, record: dict[str, Any]):
+        self.kind, self.config = record["kind"], record["config"]
+        self.source = record.get("source", {})
+        self.sha256 = record.get("weights_sha256", "")
+        self._module: Any = module
+        self.graph, self.state = nnx.split(module)
+        self._jitted = jax.jit(self.apply, static_argnames="method")
+
+    def apply(self, state: Any, *args: Any, method: str = "__call__") -> Any:
+        """The network as a pure function of its weights."""
+        return getattr(nnx.merge(self.graph, state), method)(*args)
+
+    def __call__(self, *args: Any) -> Any:
+        return self._jitted(self.state, *args)
+
+
+class Generator(Network):
+    """G(z [B, Z], y [B, K]) -> images [B, R, R, 3] float32 in [-1, 1]."""
+
+    @property
+    def latent_dim(self) -> int:
+        """Z."""
+        return self._module.latent_dim
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self._module.num_classes
+
+    @property
+    def resolution(self) -> int:
+        """R."""
+        return self._module.resolution
+
+
+class Assessor(Network):
+    """A(images [B, H, W, 3] in [-1, 1]) -> scores [B] in [0, 1]."""
+
+    def logits(self, images: jax.Array) -> jax.Array:
+        """The score before its squashing: class logits [B, n], or [B] for an image property."""
+        return self._jitted(self.state, images, method="logits")
+
+
+class LatentTransformer(Network):
+    """T(z [B, Z], y [B, K], alpha, noise) -> z' [B, Z], y' [B, K]; alpha is [B] or one number."""
+
+    @property
+    def latent_dim(self) -> int:
+        """Z."""
+        return self._module.latent_dim
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self._module.num_classes
+
+    @property
+    def noise_dims(self) -> tuple[int, int]:
+        """Entries of noise_z and noise_y; 0 where the kind takes none."""
+        return self._module.noise_dims
+
+    def sample_noise(self, key: jax.Array, batch: int) -> tuple[jax.Array | None, jax.Array | None]:
+        """A pair (noise_z [batch, n], noise_y [batch, m]) from N(0, 1), None where the kind takes none."""
+        return self._module.sample_noise(key, batch)
+
+
+HANDLES = {"generator": Generator, "assessor": Assessor, "transformer": LatentTransformer}
+
+
+def load(name: str | os.PathLike, role: str) -> Any:
+    """The network of a model folder or of "embedded:NAME".
+
+    Raises:
+        InputError: nothing of this role there, or damaged.
+    """
+    if str(name).startswith("embedded:"):
+        from latentjax import embedded
+
+        return HANDLES[role](*embedded.load(str(name).removeprefix("embedded:"), role))
+    return HANDLES[role](*weights.load(name, role))
+
+
+def load_generator(name: str | os.PathLike) -> Generator:
+    """G from a model folder or "embedded:painted-eyes".
+
+    Example: ``images = load_generator("weights/biggan512")(z, y)``.
+
+    Raises:
+        InputError: nothing of this kind there, or damaged.
+    """
+    return load(name, "generator")
+
+
+def load_assessor(name: str | os.PathLike, **settings: float) -> Assessor:
+    """A from a model folder, or an image property such as "embedded:colourfulness".
+
+    Args:
+        name: the folder or embedded name.
+        settings: `centre` and `slope` of an image property.
+
+    Raises:
+        InputError: nothing of this kind there, or damaged.
+    """
+    assessor = load(name, "assessor")
+    if settings:
+        if assessor.kind != "image_property":
+            raise InputError("assessor", f"{name} takes no {', '.join(settings)}", "leave these fields unset")
+        record = {"kind": assessor.kind, "config": assessor.config | settings}
+        return Assessor(weights.build(**record), record)
+    return assessor
+
+
+def load_transformer(name: str | os.PathLike) -> LatentTransformer:
+    """T from a run folder or a transformer folder.
+
+    Raises:
+        InputError: nothing of this kind there, or damaged.
+    """
+    folder = pathlib.Path(name)
+    return load(folder / "transformer" if (folder / "transformer").is_dir() else folder, "transformer")
+
+
+def with_settings(transformer: LatentTransformer, **settings: Any) -> LatentTransformer:
+    """The same transformer under other settings that leave its weights as they are, such as renorm."""
+    record = {"kind": "transformer", "config": transformer.config | settings}
+    module = weights.abstract(**record)
+    nnx.update(module, transformer.state)
+    return LatentTransformer(module, record | {"source": transformer.source})

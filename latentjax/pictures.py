@@ -1,0 +1,169 @@
+"""Images as people see them: eight bits, strips along alpha, sheets, PNG files."""
+
+import functools
+import hashlib
+import math
+import os
+import pathlib
+import unicodedata
+from collections.abc import Sequence
+from typing import cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+PAPER, INK, ACCENT = (255, 255, 255), (40, 40, 40), (0, 90, 200)
+BADGE, BADGE_INK = (20, 20, 20), (255, 255, 255)
+
+
+def to_uint8(images: jax.Array) -> jax.Array:
+    """Images in [-1, 1], any shape -> uint8, rounded (not truncated) and clipped; stays on the device."""
+    levels = (jnp.asarray(images, jnp.float32) + 1) * 127.5
+    return jnp.round(jnp.clip(levels, 0, 255)).astype(jnp.uint8)
+
+
+@functools.cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
+
+
+def _text_size(width: int) -> int:
+    """Font size in pixels for a tile this wide: legible on 64, not shouting on 512."""
+    return max(10, 6 + width // 20)
+
+
+def _gap(width: int) -> int:
+    """Pixels between tiles of this width."""
+    return max(4, width // 32)
+
+
+def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """`text` on one line, shortened in the middle (file names differ at both ends) to `width` pixels."""
+    # Line breaks would spoil the layout; lone surrogates (undecodable file names) stop the drawing.
+    clean = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+    if font.getlength(clean) <= width:
+        return clean
+    kept = len(clean)
+    while kept and font.getlength(_shorten(clean, kept)) > width:
+        kept -= max(1, kept // 50)
+    return _shorten(clean, kept) if kept else ""
+
+
+def _shorten(text: str, kept: int) -> str:
+    return text[: (kept + 1) // 2] + "..." + text[len(text) - kept // 2 :]
+
+
+def _is_original(alpha: float) -> bool:
+    # A grid of alphas made by adding up steps misses 0 by float error.
+    return abs(alpha) < 5e-4
+
+
+def _alpha_label(alpha: float) -> str:
+    """ "-0.5", "+0.25"; "original" for 0."""
+    if _is_original(alpha):
+        return "original"
+    text = f"{alpha:+.3f}".rstrip("0")
+    return text + "0" if text.endswith(".") else text
+
+
+def _badge(draw: ImageDraw.ImageDraw, x: int, y: int, score: float, font: ImageFont.FreeTypeFont) -> None:
+    """The score on a dark plate with a light rim, to stand out on any picture; its corner is (x, y)."""
+    text, pad = f"{score:.2f}", max(2, int(font.size) // 5)
+    width = math.ceil(font.getlength(text)) + 2 * pad
+    height = math.ceil(0.75 * font.size) + 2 * pad
+    draw.rectangle((x, y, x + width + 1, y + height + 1), fill=BADGE, outline=BADGE_INK)
+    draw.text((x + 1 + width / 2, y + 1 + height - pad), text, font=font, fill=BADGE_INK, anchor="ms")
+
+
+def strip(tiles: np.ndarray, alphas: Sequence[float], scores: Sequence[float], *, title: str = "") -> Image.Image:
+    """One latent along alpha: its tiles in a row, alpha under each, the score in each one's corner.
+
+    The tile with alpha = 0 is framed and labelled "original". Pixels of the tiles are not resampled.
+
+    Args:
+        tiles: [A, H, W, 3] uint8.
+        alphas: A numbers, in the tiles' order.
+        scores: A numbers.
+        title: a line above the tiles; any characters; shortened to the strip's width.
+    """
+    tiles = np.asarray(tiles)
+    count, height, width, _ = tiles.shape
+    font, gap = _font(_text_size(width)), _gap(width)
+    line = math.ceil(1.5 * font.size)
+    labels = [_alpha_label(float(alpha)) for alpha in alphas]
+    column = max(width, *(math.ceil(font.getlength(label)) for label in labels))
+    top = gap + (line if title else 0)
+    canvas = Image.new("RGB", (gap + count * (column + gap), top + height + gap // 2 + line), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    if title:
+        draw.text((gap, top / 2), _fit(title, font, canvas.width - 2 * gap), font=font, fill=INK, anchor="lm")
+    for index, (tile, alpha, score, label) in enumerate(zip(tiles, alphas, scores, labels, strict=True)):
+        centre = gap + index * (column + gap) + column // 2
+        left, rim = centre - width // 2, gap // 2
+        if _is_original(float(alpha)):
+            draw.rectangle((left - rim, top - rim, left + width - 1 + rim, top + height - 1 + rim), fill=ACCENT)
+        canvas.paste(Image.fromarray(tile), (left, top))
+        _badge(draw, left, top, float(score), font)
+        colour = ACCENT if _is_original(float(alpha)) else INK
+        draw.text((centre, canvas.height - line / 2), label, font=font, fill=colour, anchor="mm")
+    return canvas
+
+
+def overview(strips: Sequence[Image.Image], labels: Sequence[str], *, title: str = "") -> Image.Image:
+    """Several strips above one another, each with its label to the left.
+
+    Args:
+        strips: at least one, of any sizes.
+        labels: one for each strip; any characters; shortened to a quarter of the widest strip.
+        title: a line above all of them.
+    """
+    # A strip is about a tile high, so its height gives the tiles' own font size.
+    font = _font(_text_size(min(image.height for image in strips)))
+    line, pad = math.ceil(1.5 * font.size), math.ceil(font.size / 2)
+    widest = max(image.width for image in strips)
+    labels = [_fit(label, font, widest // 4) for label in labels]
+    left = max(math.ceil(font.getlength(label)) for label in labels) + 2 * pad
+    top = line if title else 0
+    canvas = Image.new("RGB", (left + widest, top + sum(image.height for image in strips)), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    draw.text((pad, line / 2), _fit(title, font, canvas.width - 2 * pad), font=font, fill=INK, anchor="lm")
+    for image, label in zip(strips, labels, strict=True):
+        canvas.paste(image, (left, top))
+        draw.text((pad, top + image.height / 2), label, font=font, fill=INK, anchor="lm")
+        top += image.height
+    return canvas
+
+
+def grid(images: np.ndarray, columns: int) -> Image.Image:
+    """A contact sheet of images [N, H, W, 3] uint8, row by row; the last row may be short."""
+    images = np.asarray(images)
+    count, height, width, _ = images.shape
+    gap, columns = _gap(width), min(columns, count)
+    rows = math.ceil(count / columns)
+    canvas = Image.new("RGB", (gap + columns * (width + gap), gap + rows * (height + gap)), PAPER)
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        canvas.paste(Image.fromarray(image), (gap + column * (width + gap), gap + row * (height + gap)))
+    return canvas
+
+
+def save_png(image: Image.Image, path: str | os.PathLike) -> str:
+    """Writes `image` as a PNG, to the side and then renamed, so that no reader meets half a file.
+
+    The folder must exist; an existing file is replaced, whatever its ending.
+
+    Returns:
+        The sha256 of the file's bytes, in hex.
+    """
+    path = pathlib.Path(path)
+    # Short, because a long name with something added may exceed what the file system takes.
+    aside = path.with_name(f".{os.getpid()}-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.part")
+    try:
+        image.save(aside, format="PNG")
+        digest = hashlib.sha256(aside.read_bytes()).hexdigest()
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return digest

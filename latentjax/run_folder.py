@@ -1,0 +1,102 @@
+"""A run folder: which config made it, on what, and where its parts are."""
+
+import importlib.metadata
+import json
+import pathlib
+import platform
+import subprocess
+import sys
+from typing import Any
+
+import jax
+
+from latentjax import config as configs
+from latentjax.errors import InputError
+from latentjax.files import write_json
+
+# these may change between two starts in the same folder
+FREE = ("train.num_steps", "train.log_every", "train.checkpoint_every", "platform")
+FREE_GROUPS = ("evaluate.", "generate.", "plan.")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class RunFolder:
+    """The workdir of one config.
+
+    Args:
+        workdir: made where it is missing.
+        config: the resolved config.
+
+    Raises:
+        InputError: the folder was made with another config, is a file, or cannot be written.
+    """
+
+    def __init__(self, workdir: str, config: configs.ConfigDict):
+        self.path = pathlib.Path(workdir)
+        self.config = config
+        known = self._known_config()
+        if known is not None:
+            self._refuse_changes(known)
+
+    def create(self) -> None:
+        """Makes the folder and writes config.json.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            record = {"sha256": configs.digest(self.config), "config": configs.plain(self.config)}
+            write_json(self.path / "config.json", record)
+        except OSError as error:
+            raise InputError(self.path, f"cannot be written ({error.strerror})", "name another --workdir") from error
+
+    def _known_config(self) -> dict[str, Any] | None:
+        """The config of an earlier start."""
+        file = self.path / "config.json"
+        if not file.exists():
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise InputError(self.path, "is neither empty nor a run folder", "name another --workdir")
+            if self.path.exists() and not self.path.is_dir():
+                raise InputError(self.path, "is a file", "name a folder with --workdir")
+            return None
+        try:
+            return json.loads(file.read_text())["config"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(file, f"is damaged ({error!r})", "name another --workdir") from error
+
+    def _refuse_changes(self, known: dict[str, Any]) -> None:
+        """A run goes on under its own config, but for a short list of fields."""
+        now = configs.plain(self.config)
+        differing = [
+            f"{field} is {known.get(field)!r} there and {now.get(field)!r} here"
+            for field in sorted(known | now)
+            if known.get(field) != now.get(field) and field not in FREE and not field.startswith(FREE_GROUPS)
+        ]
+        if differing:
+            more = f" and {len(differing) - 2} more" if len(differing) > 2 else ""
+            what = f"was made with another config ({'; '.join(differing[:2])}{more})"
+            raise InputError(self.path, what, "name another --workdir, or give the same config")
+
+    def write_run(self, **facts: Any) -> None:
+        """run.json: what this start runs on."""
+        record = {
+            "command": sys.argv,
+            "config_sha256": configs.digest(self.config),
+            "python": platform.python_version(),
+            "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+            "devices": [f"{device.platform}:{device.device_kind}" for device in jax.devices()],
+            "git_revision": git_revision(),
+            **facts,
+        }
+        write_json(self.path / "run.json", record)
+
+
+def git_revision() -> str:
+    """Of the source tree; empty outside a checkout."""
+    folder = pathlib.Path(__file__).parent
+    try:
+        command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -1,0 +1,75 @@
+"""latentjax: learn, measure and show directions in the latent space of a GAN.
+
+    python launch.py --config=configs/demo.py --workdir=runs/demo                  learns, then evaluates
+    python launch.py --job=evaluate --config=configs/demo.py --workdir=runs/demo   evaluates what was learned
+
+Any field of the config is set with --config.FIELD=VALUE, for example --config.train.num_steps=500; configs/default.py
+lists and explains them. Exit codes: 0 done, 2 wrong input (one line says what), 1 a bug.
+"""
+
+import argparse
+import importlib
+import sys
+from typing import NoReturn
+
+from latentjax import config as configs
+from latentjax.errors import InputError
+
+JOBS = ("train", "evaluate")
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument errors in the house's one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError("arguments", message, "see python launch.py --help")
+
+
+def parse(arguments: list[str]) -> tuple[argparse.Namespace, configs.ConfigDict]:
+    """Flags and the resolved config.
+
+    Raises:
+        InputError: an unknown flag, field, job or variant, a positional word, or a value of the wrong type.
+    """
+    parser = Parser(
+        prog="python launch.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", required=True, help="a config file, with variants after a colon")
+    parser.add_argument("--workdir", required=True, help="the run folder: made, or gone on with")
+    parser.add_argument("--job", choices=JOBS, default="train", help="what to do (default: train)")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of wrong input")
+    flags, rest = parser.parse_known_args(arguments)
+    config = configs.load(flags.config)
+    while rest:
+        name, has_value, value = rest.pop(0).partition("=")
+        if not name.startswith("--config."):
+            near = "flags are --config, --workdir, --job, --debug and --config.FIELD=VALUE"
+            raise InputError(name, "is not a flag", near)
+        if not has_value:
+            if not rest:
+                raise InputError(name, "has no value", f"write {name}=VALUE")
+            value = rest.pop(0)
+        configs.override(config, name.removeprefix("--config."), value)
+    configs.check(config)
+    return flags, config
+
+
+def main() -> int:
+    """Runs one job; see the module's docstring for the exit codes."""
+    debug = "--debug" in sys.argv
+    try:
+        flags, config = parse(sys.argv[1:])
+        importlib.import_module(f"latentjax.jobs.{flags.job}").run(config, flags.workdir)
+    except InputError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
