@@ -10,19 +10,13 @@ lists and explains them. Exit codes: 0 done, 2 wrong input (one line says what),
 import argparse
 import importlib
 import sys
-from typing import NoReturn
 
+from configs import default
+from latentjax import command_line
 from latentjax import config as configs
 from latentjax.errors import InputError
 
 JOBS = ("train", "evaluate")
-
-
-class Parser(argparse.ArgumentParser):
-    """Argument errors in the house's one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError("arguments", message, "see python launch.py --help")
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, configs.ConfigDict]:
@@ -31,25 +25,22 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, configs.ConfigDict]
     Raises:
         InputError: an unknown flag, field, job or variant, a positional word, or a value of the wrong type.
     """
-    parser = Parser(
-        prog="python launch.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = command_line.Parser(
+        "python launch.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", required=True, help="a config file, with variants after a colon")
     parser.add_argument("--workdir", required=True, help="the run folder: made, or gone on with")
     parser.add_argument("--job", choices=JOBS, default="train", help="what to do (default: train)")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of wrong input")
     flags, rest = parser.parse_known_args(arguments)
     config = configs.load(flags.config)
+    configs.check_fields(config, default.get_config())
     while rest:
         name, has_value, value = rest.pop(0).partition("=")
         if not name.startswith("--config."):
             near = "flags are --config, --workdir, --job, --debug and --config.FIELD=VALUE"
             raise InputError(name, "is not a flag", near)
         if not has_value:
-            if not rest:
+            if not rest or rest[0].startswith("--"):
                 raise InputError(name, "has no value", f"write {name}=VALUE")
             value = rest.pop(0)
         configs.override(config, name.removeprefix("--config."), value)
@@ -57,18 +48,19 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, configs.ConfigDict]
     return flags, config
 
 
+def run(arguments: list[str]) -> None:
+    """Runs one job.
+
+    Raises:
+        InputError: the arguments are wrong, or what they name.
+    """
+    flags, config = parse(arguments)
+    importlib.import_module(f"latentjax.jobs.{flags.job}").run(config, flags.workdir)
+
+
 def main() -> int:
-    """Runs one job; see the module's docstring for the exit codes."""
-    debug = "--debug" in sys.argv
-    try:
-        flags, config = parse(sys.argv[1:])
-        importlib.import_module(f"latentjax.jobs.{flags.job}").run(config, flags.workdir)
-    except InputError as error:
-        if debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Returns the exit code, see the module's docstring."""
+    return command_line.run(run)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def get_config() -> config_dict.ConfigDict:
     c.assessor.weights = ""  # a model folder, or embedded:colourfulness | embedded:brightness | embedded:redness
     c.assessor.centre = config_dict.placeholder(float)  # image properties: where the score is .5
     c.assessor.slope = config_dict.placeholder(float)  # image properties: of the score's logit
+    c.assessor.calibrate = False  # EfficientNets with 2 classes: rescale the head on generated images, once
 
     c.transformer = config_dict.ConfigDict()
     c.transformer.kind = "two_layer_noise"  # or one_direction; sets z and y below unless they are given

@@ -1,14 +1,25 @@
 """Converters from PyTorch files to latentjax model folders; they need no PyTorch."""
 
+import math
 import os
 from typing import Any
 
 from converters import biggan, dcgan, efficientnet, rules, torch_file, transformer
 from converters.rules import Recipe, State
 from latentjax import weights
+from latentjax.assessors.efficientnet import PADDINGS
 from latentjax.errors import InputError
+from latentjax.files import refuse_existing
+from latentjax.transformers import RENORMS
 
 KINDS = {"biggan": biggan, "dcgan": dcgan, "efficientnet": efficientnet, "transformer": transformer}
+# what the user may have to tell of a kind; a number of classes can be told of any, where it agrees with the file
+OPTIONS = {
+    "biggan": (),
+    "dcgan": (),
+    "efficientnet": ("padding", "bn_epsilon"),
+    "transformer": ("class_reg", "renorm"),
+}
 
 
 def infer_kind(state: State, where: object) -> str:
@@ -18,30 +29,86 @@ def infer_kind(state: State, where: object) -> str:
         InputError: a foreign architecture.
     """
     for kind, module in KINDS.items():
-        if state and module.recognises(state):
+        if module.recognises(state):
             return kind
-    first = ", ".join(list(state)[:3])
     raise InputError(
         where,
-        f"is of no known architecture ({len(state)} tensors: {first}...)",
-        f"give one of: {', '.join(KINDS)}; --inspect shows what is in a file",
+        f"is of no known architecture ({len(state)} tensors: {rules.listed(list(state))})",
+        f"give one of {', '.join(KINDS)} (--inspect shows what is in a file)",
     )
 
 
+def kind_of(state: State, where: object, insisted: str | None) -> str:
+    """The kind by the keys, or the one insisted on.
+
+    Raises:
+        InputError: a foreign architecture, or one that contradicts what is insisted on.
+    """
+    if insisted is None:
+        return infer_kind(state, where)
+    others = [kind for kind, module in KINDS.items() if module.recognises(state)]
+    if others and insisted not in others:
+        what = f"{insisted} contradicts {where}, whose keys are those of kind {others[0]}"
+        raise InputError("--kind", what, "leave the flag out")
+    return insisted
+
+
 def recipe_for(kind: str, state: State, file: torch_file.TorchFile, options: dict[str, Any]) -> Recipe:
-    """The kind's recipe for a state dict; `options` are the flags of the command, None where not given."""
-    where, given = file.path, options.get
+    """The kind's recipe for a state dict; `options` are the flags of the command, None where not given.
+
+    Raises:
+        InputError: the file is not of this kind, or an option is missing or contradicts it.
+    """
+    where, num_classes = file.path, options["num_classes"]
+    for name, value in options.items():
+        if value is not None and name not in (*OPTIONS[kind], "num_classes"):
+            raise InputError(flag(name), f"is not for {where}, whose kind is {kind}", "leave the flag out")
     if kind == "biggan":
-        return biggan.recipe(state, where)
-    if kind == "dcgan":
-        return dcgan.recipe(state, where, given("num_classes"))
-    if kind == "efficientnet":
-        return efficientnet.recipe(state, where, file.root, given("padding"), given("bn_epsilon"))
-    return transformer.recipe(state, where, given("num_classes"), given("class_reg"), given("renorm"))
+        recipe = biggan.recipe(state, where)
+    elif kind == "dcgan":
+        recipe = dcgan.recipe(state, where, num_classes)
+    elif kind == "efficientnet":
+        recipe = efficientnet.recipe(state, where, file, options["padding"], options["bn_epsilon"])
+    else:
+        recipe = transformer.recipe(state, where, num_classes, options["class_reg"], options["renorm"])
+    found = recipe.config["num_classes"]
+    if num_classes not in (None, found):
+        raise InputError("--num-classes", f"{num_classes} contradicts {where}, which has {found}", "leave the flag out")
+    return recipe
+
+
+def flag(option: str) -> str:
+    """How an option is written on the command line."""
+    return f"--{option.replace('_', '-')}"
+
+
+def check_options(kind: str | None, options: dict[str, Any]) -> None:
+    """Refuses values that fit no file.
+
+    Raises:
+        InputError: naming the flag.
+    """
+    choices = {"kind": (kind, tuple(KINDS)), "padding": (options["padding"], PADDINGS)}
+    choices["renorm"] = (options["renorm"], RENORMS)
+    for name, (value, known) in choices.items():
+        if value is not None and value not in known:
+            raise InputError(flag(name), f"{value!r} is unknown", f"use one of {', '.join(known)}")
+    for name in ("num_classes", "class_reg", "bn_epsilon"):
+        value = options[name]
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(flag(name), f"is {value}", "give a positive number")
 
 
 def convert(
-    source: os.PathLike | str, destination: os.PathLike | str, kind: str | None = None, **options: Any
+    source: os.PathLike | str,
+    destination: os.PathLike | str,
+    kind: str | None = None,
+    *,
+    num_classes: int | None = None,
+    padding: str | None = None,
+    bn_epsilon: float | None = None,
+    class_reg: float | None = None,
+    renorm: str | None = None,
 ) -> dict[str, Any]:
     """Converts a PyTorch file into a model folder.
 
@@ -49,17 +116,31 @@ def convert(
         source: a .pth file, zip or legacy, state dict or whole pickled module.
         destination: the folder to make; refused if there.
         kind: "biggan", "dcgan", "efficientnet" or "transformer"; None: by the keys.
-        options: num_classes, class_reg, renorm (transformer), padding, bn_epsilon (EfficientNet).
+        num_classes: DCGAN: how many of the inputs are classes. One direction: K (default 1000).
+        padding: EfficientNet as a bare state dict: see `latentjax.assessors.efficientnet.conv_padding`.
+        bn_epsilon: likewise: of its norms (default 1e-3).
+        class_reg: transformer: what divides D_y (default 1000).
+        renorm: transformer: see `latentjax.transformers.Transformer` (default "batch", as published).
 
     Returns:
         The model's kind, config and number of weights.
 
     Raises:
-        InputError: not a readable file, a foreign architecture, a tensor that does not fit, or an option missing.
+        InputError: not a readable file, a foreign architecture, a tensor that does not fit, an option that is
+            missing or contradicts the file, or a destination that is there or cannot be written.
     """
+    options = {
+        "num_classes": num_classes,
+        "padding": padding,
+        "bn_epsilon": bn_epsilon,
+        "class_reg": class_reg,
+        "renorm": renorm,
+    }
+    check_options(kind, options)
+    refuse_existing(destination)
     file = torch_file.read(source)
     state = torch_file.state_dict(file)
-    recipe = recipe_for(kind or infer_kind(state, file.path), state, file, options)
+    recipe = recipe_for(kind_of(state, file.path, kind), state, file, options)
     arrays = rules.apply(recipe, weights.shapes_of(recipe.kind, recipe.config), file.path)
     origin = {"file": os.path.basename(source), "sha256": file.sha256}
     weights.save(destination, arrays, recipe.kind, recipe.config, origin)

@@ -3,25 +3,20 @@
 import argparse
 import collections
 import sys
-from typing import NoReturn
 
 from converters import KINDS, convert, infer_kind, torch_file
+from latentjax import command_line
 from latentjax.assessors.efficientnet import PADDINGS
 from latentjax.errors import InputError
 from latentjax.transformers import RENORMS
 
-
-class Parser(argparse.ArgumentParser):
-    """Argument errors in the house's one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError("arguments", message, "see python -m converters --help")
+OPTIONS = ("num_classes", "padding", "bn_epsilon", "class_reg", "renorm")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = Parser(
-        prog="python -m converters",
+    p = command_line.Parser(
+        "python -m converters",
         description="Convert a PyTorch checkpoint (BigGAN, EfficientNet, DCGAN or a trained transformer) to a "
         "latentjax model folder. No PyTorch is needed, and nothing in the file is executed.",
         epilog="example: python -m converters biggan-512.pth weights/biggan512",
@@ -35,12 +30,15 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--bn-epsilon", type=float, help="EfficientNet state dict: epsilon of its norms (default 1e-3)")
     p.add_argument("--class-reg", type=float, help="transformer: what divides D_y (default 1000)")
     p.add_argument("--renorm", choices=RENORMS, help="transformer: how z' is rescaled (default batch, as published)")
-    p.add_argument("--debug", action="store_true", help="show tracebacks")
     return p
 
 
 def inspect(source: str) -> None:
-    """Prints format, architecture and tensors of a file."""
+    """Prints format, architecture and tensors of a file.
+
+    Raises:
+        InputError: it cannot be read, or holds no tensors.
+    """
     file = torch_file.read(source)
     state = torch_file.state_dict(file)
     try:
@@ -49,36 +47,39 @@ def inspect(source: str) -> None:
         kind = "unknown to latentjax"
     what = file.root.cls if isinstance(file.root, torch_file.Stub) else "state dict"
     dtypes = collections.Counter(str(array.dtype) for array in state.values())
-    print(f"{source}: {file.format} format, {what}, sha256 {file.sha256}")
-    print(f"architecture: {kind}")
-    print(f"{len(state)} tensors, {sum(a.size for a in state.values()):,} numbers ({dict(dtypes)})")
-    for name, array in state.items():
-        print(f"  {name:60} {array.dtype!s:9} {list(array.shape)}")
+    counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.items())
+    lines = [
+        f"{source}: {file.format} format, {what}, sha256 {file.sha256}",
+        f"architecture: {kind}",
+        f"{len(state)} tensors ({counts}), {sum(a.size for a in state.values()):,} numbers",
+        *(f"  {name:60} {array.dtype!s:9} {list(array.shape)}" for name, array in state.items()),
+    ]
+    for line in lines:
+        print(command_line.printable(line))
 
 
-def run(args: argparse.Namespace) -> None:
-    """Inspects or converts."""
+def run(arguments: list[str]) -> None:
+    """Inspects or converts.
+
+    Raises:
+        InputError: the arguments are wrong, or what they name.
+    """
+    args = parser().parse_args(arguments)
+    options = {name: getattr(args, name) for name in OPTIONS}
     if args.inspect:
+        if args.destination is not None or args.kind or any(value is not None for value in options.values()):
+            raise InputError("--inspect", "converts nothing", "give it a file and nothing else")
         inspect(args.source)
         return
     if args.destination is None:
-        raise InputError("arguments", "no destination folder given", "see python -m converters --help")
-    names = ("num_classes", "padding", "bn_epsilon", "class_reg", "renorm")
-    done = convert(args.source, args.destination, args.kind, **{name: getattr(args, name) for name in names})
+        raise InputError("destination", "is missing", "name the folder to make")
+    done = convert(args.source, args.destination, args.kind, **options)
     print(f"{args.destination}: {done['kind']} {done['config']}, {done['weights']:,} weights")
 
 
 def main() -> int:
-    """Exit code 0; 2 for bad input."""
-    debug = "--debug" in sys.argv
-    try:
-        run(parser().parse_args())
-    except InputError as error:
-        if debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Returns the exit code: 0, or 2 for bad input."""
+    return command_line.run(run)
 
 
 if __name__ == "__main__":

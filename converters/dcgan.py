@@ -1,18 +1,29 @@
 """Class-conditional DCGANs whose layers are `main.{n}`, such as omniart-eye-generator's."""
 
+import re
+
 import numpy as np
 
 from converters.rules import Recipe, Rule, State, dimension
 from latentjax.errors import InputError
 
+LAYER = r"main\.(\d{1,4})\."
+
 
 def recognises(state: State) -> bool:
-    """Whether the keys are `main.{n}.*` with 4 x 4 kernels and running statistics."""
-    return all(key.startswith("main.") for key in state) and any("running_mean" in key for key in state)
+    """Whether there are keys `main.{n}.*` with 4 x 4 kernels and running statistics."""
+    shapes = [array.shape[2:] for key, array in state.items() if re.fullmatch(LAYER + "weight", key)]
+    return (4, 4) in shapes and any(re.fullmatch(LAYER + "running_(mean|var)", key) for key in state)
 
 
 def input_kernel(array: np.ndarray) -> np.ndarray:
-    """A transposed convolution of a 1 x 1 map, [in, out, 4, 4], as a linear kernel [in, 4 * 4 * out]."""
+    """A transposed convolution of a 1 x 1 map, [in, out, 4, 4], as a linear kernel [in, 4 * 4 * out].
+
+    Raises:
+        ValueError: another shape.
+    """
+    if array.shape[2:] != (4, 4):
+        raise ValueError("not a 4 x 4 kernel")
     return array.transpose(0, 2, 3, 1).reshape(len(array), -1)
 
 
@@ -27,17 +38,19 @@ def recipe(state: State, where: object, num_classes: int | None) -> Recipe:
     Raises:
         InputError: layers are missing or odd, or `num_classes` is not given.
     """
-    layers = sorted({int(key.split(".")[1]) for key in state if key.split(".")[1].isdigit()})
-    norms = [n for n in layers if f"main.{n}.running_mean" in state]
-    convs = [n for n in layers if n not in norms]
-    if len(convs) != len(norms) + 1 or any(state.get(f"main.{n}.weight", np.zeros(0)).ndim != 4 for n in convs):
-        raise InputError(where, "does not alternate convolutions and norms", "give a DCGAN generator")
+    layers = sorted({int(match[1]) for key in state if (match := re.match(LAYER, key))})
+    convs = [n for n in layers if state.get(f"main.{n}.weight", np.zeros(0)).ndim == 4]
+    norms = [n for n in layers if n not in convs]
+    if len(convs) != len(norms) + 1 or len(convs) < 2:
+        what = f"has {len(convs)} convolutions and {len(norms)} norms, not norms between all convolutions"
+        raise InputError(where, what, "give a whole DCGAN generator")
     inputs = dimension(state, f"main.{convs[0]}.weight", 0, where)
     if num_classes is None:
         what = f"takes {inputs} inputs, and how many of them are classes is not in the file"
         raise InputError(where, what, "add --num-classes=N")
     if not 0 < num_classes < inputs:
-        raise InputError("--num-classes", f"{num_classes} of {inputs} inputs", "give the number of classes")
+        what = f"{num_classes} classes do not fit the {inputs} inputs of {where}"
+        raise InputError("--num-classes", what, f"give 1 to {inputs - 1}")
     widths = [dimension(state, f"main.{n}.weight", 1, where) for n in convs]
     config = {"latent_dim": inputs - num_classes, "num_classes": num_classes, "widths": widths[:-1]}
     rules = [

@@ -19,7 +19,7 @@ RULES = (
     Rule(
         r"_blocks\.(\d+)\._se_(reduce|expand)\.weight",
         r"blocks/\1/squeeze_excite/\2/kernel",
-        lambda array: array[:, :, 0, 0].T,
+        lambda array: array.reshape(array.shape[:2]).T,  # [out, in, 1, 1]
     ),
     Rule(r"_blocks\.(\d+)\._se_(reduce|expand)\.bias", r"blocks/\1/squeeze_excite/\2/bias"),
     *(
@@ -78,34 +78,36 @@ def pickled_settings(root: Any, variant: str, where: object) -> dict[str, Any]:
     """Padding and norm epsilon from a whole pickled module; empty for a state dict.
 
     Raises:
-        InputError: the module pads in none of the three known ways, or its norms differ in epsilon.
+        InputError: the module pads in none of the three known ways, or its norms differ in epsilon or lack it.
     """
     modules = dict(torch_file.modules(root))
     convs = {name: stub for name, stub in modules.items() if re.search(r"(_conv_stem|_depthwise_conv)$", name)}
     if not convs:
         return {}
-    epsilons = {stub.state["eps"] for stub in modules.values() if stub.cls.endswith("BatchNorm2d")}
-    if len(epsilons) != 1:
-        raise InputError(
-            where, f"has norms of different epsilon {sorted(epsilons)}", "give an efficientnet_pytorch module"
-        )
+    todo = "give a module of efficientnet_pytorch 0.7"
+    epsilons = [stub.state.get("eps") for stub in modules.values() if stub.cls.endswith("BatchNorm2d")]
+    if not epsilons or any(type(epsilon) is not float or epsilon != epsilons[0] for epsilon in epsilons):
+        raise InputError(where, "has norms of different epsilons, or without any", todo)
     order = sorted(convs, key=lambda name: [int(part) for part in name.split(".") if part.isdigit()] or [-1])
     paddings = [padding_of(modules, name) for name in order]
     for mode in PADDINGS:
         expected = [conv_padding(mode, *layer) for layer in depthwise_layers(variant)]
         if paddings == expected:
-            return {"padding": mode, "bn_epsilon": epsilons.pop()}
-    raise InputError(where, "pads its convolutions in no known way", "give a module of efficientnet_pytorch 0.7")
+            return {"padding": mode, "bn_epsilon": epsilons[0]}
+    raise InputError(where, "pads its convolutions in no known way", todo)
 
 
 def padding_of(modules: dict[str, Any], name: str) -> Any:
-    """((top, bottom), (left, right)) of a convolution of a pickled module, or "SAME"."""
+    """((top, bottom), (left, right)) of a convolution of a pickled module, or "SAME"; None where it cannot be told."""
     if modules[name].cls.endswith("Conv2dDynamicSamePadding"):
         return "SAME"
     static = modules.get(f"{name}.static_padding")
     if static is None or "padding" not in static.state:
         return ((0, 0), (0, 0))
-    left, right, top, bottom = static.state["padding"]
+    sides = static.state["padding"]
+    if not isinstance(sides, tuple | list) or len(sides) != 4:
+        return None
+    left, right, top, bottom = sides
     return ((top, bottom), (left, right))
 
 
@@ -127,10 +129,14 @@ def recipe(state: State, where: object, root: Any, padding: str | None, bn_epsil
             "is a bare state dict, which does not hold its padding",
             "add --padding=symmetric (efficientnet_pytorch 0.7.0), native-same (0.7.1) or same (TensorFlow)",
         )
+    num_classes = dimension(state, "_fc.weight", 0, where)
+    if num_classes < 2:
+        raise InputError(where, "has one class, and a score is the second one's", "give a classifier of two classes")
+    default = 1e-3 if bn_epsilon is None else bn_epsilon
     config = {
         "variant": variant,
-        "num_classes": dimension(state, "_fc.weight", 0, where),
+        "num_classes": num_classes,
         "padding": padding,
-        "bn_epsilon": found.get("bn_epsilon", bn_epsilon or 1e-3),
+        "bn_epsilon": found.get("bn_epsilon", default),
     }
     return Recipe("efficientnet", config, RULES, state)

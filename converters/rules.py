@@ -11,6 +11,10 @@ from latentjax.errors import InputError
 
 State = dict[str, np.ndarray]
 
+WRONG_SHAPE = "of wrong shape, {}"
+GROUP = re.compile(r"\((?:\?P<(\w+)>)?([^()]*)\)")  # in a rule's pattern
+REFERENCE = re.compile(r"\\(?:g<(\w+)>|(\d))")  # to a group, in a rule's path
+
 
 def identity(array: np.ndarray) -> np.ndarray:
     """Vectors stay as they are."""
@@ -43,19 +47,21 @@ class Recipe:
     config: dict[str, Any]
     rules: Sequence[Rule]
     state: State  # after whatever had to be folded
-    missing: list[str] = field(default_factory=list)  # keys that the folding did not find
+    problems: dict[str, list[str]] = field(default_factory=dict)  # keys, by what is wrong with them already
 
 
 def dimension(state: State, key: str, axis: int, where: object) -> int:
     """One dimension of a tensor from which the architecture is inferred.
 
     Raises:
-        InputError: the tensor is missing or has fewer dimensions.
+        InputError: the tensor is missing, has fewer dimensions or none of this.
     """
     if key not in state:
         raise InputError(where, f"lacks {key}", "give the whole state dict")
     if state[key].ndim <= axis:
         raise InputError(where, f"has {key} of shape {list(state[key].shape)}", "give the published state dict")
+    if not state[key].shape[axis]:
+        raise InputError(where, f"has {key} without numbers", "give the published state dict")
     return state[key].shape[axis]
 
 
@@ -68,41 +74,49 @@ def apply(recipe: Recipe, shapes: dict[str, tuple[int, ...]], where: object) -> 
         where: the file, for messages.
 
     Raises:
-        InputError: a tensor is missing, unexpected, assigned twice, wrongly shaped or not finite.
+        InputError: a tensor is missing, unexpected, assigned twice, wrongly shaped, not finite, or a variance
+            below zero.
     """
     weights: State = {}
-    problems: dict[str, list[str]] = {
-        "missing": list(recipe.missing),
-        "unexpected": [],
-        "doubly assigned": [],
-        "wrongly shaped": [],
-        "not finite": [],
-    }
+    problems: dict[str, list[str]] = {"missing": [], "unexpected": [], "doubly assigned": []}
+    for problem, keys in recipe.problems.items():
+        problems.setdefault(problem, []).extend(keys)
     for key, array in recipe.state.items():
         rule, path = find(recipe.rules, key)
-        if rule is None:
+        if rule is None or (path is not None and path not in shapes):
             problems["unexpected"].append(key)
         elif path is not None and path in weights:
             problems["doubly assigned"].append(key)
-        elif path is not None and path not in shapes:
-            problems["unexpected"].append(key)
         elif path is not None:
-            moved = transformed(rule, array)
-            if moved is None or moved.shape != shapes[path]:
-                problems["wrongly shaped"].append(f"{key} {list(array.shape)}")
-            elif not np.isfinite(moved).all():
-                problems["not finite"].append(key)
-            weights[path] = array if moved is None else moved
-    problems["missing"] += [path for path in shapes if path not in weights]
-    found = [
-        f"{len(names)} {problem} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for problem, names in problems.items()
-        if names
-    ]
+            weights[path], problem = fitted(rule, array, path, shapes[path])
+            if problem:
+                problems.setdefault(problem, []).append(key)
+    problems["missing"] += [source_of(recipe.rules, path) for path in shapes if path not in weights]
+    found = [f"{len(keys)} {problem} ({listed(keys)})" for problem, keys in problems.items() if keys]
     if found:
-        what = f"does not fit {recipe.kind}: {'; '.join(found)}"
+        what = f"does not fit {recipe.kind}: {', '.join(found)}"
         raise InputError(where, what, "give the whole, unchanged published file")
-    return {path: np.ascontiguousarray(array, dtype=np.float32) for path, array in weights.items()}
+    return weights
+
+
+def fitted(rule: Rule, array: np.ndarray, path: str, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
+    """The array as the model wants it, and what is wrong with it, if anything."""
+    moved = transformed(rule, array)
+    if moved is None or moved.shape != shape:
+        return array, WRONG_SHAPE.format(list(array.shape))
+    with np.errstate(over="ignore"):  # what overflows is told below
+        moved = np.ascontiguousarray(moved, dtype=np.float32)
+    if not np.isfinite(moved).all():
+        return moved, "not finite"
+    if path.endswith("/var") and (moved < 0).any():
+        return moved, "below zero"
+    return moved, ""
+
+
+def listed(keys: list[str]) -> str:
+    """The first keys, for messages."""
+    shown = [key if len(key) <= 80 else key[:77] + "..." for key in keys[:3]]
+    return ", ".join(shown + ["..."] * (len(keys) > 3))
 
 
 def transformed(rule: Rule, array: np.ndarray) -> np.ndarray | None:
@@ -119,3 +133,22 @@ def find(rules: Sequence[Rule], key: str) -> tuple[Rule | None, str | None]:
         if match := re.fullmatch(rule.pattern, key):
             return rule, None if rule.path is None else match.expand(rule.path)
     return None, None
+
+
+def source_of(rules: Sequence[Rule], path: str) -> str:
+    """The key that would fill a path, for messages about what is missing; the path itself if no rule does."""
+    keys = (key_for(rule, path) for rule in rules if rule.path is not None)
+    return next((key for key in keys if key), path)
+
+
+def key_for(rule: Rule, path: str) -> str | None:
+    """`find` backwards: the path's template becomes the pattern, and the pattern the template."""
+    groups = {match[1] or str(i): match[2] for i, match in enumerate(GROUP.finditer(rule.pattern), 1)}
+
+    def capture(reference: re.Match[str]) -> str:
+        name = reference[1] or reference[2]
+        return f"(?P<g{name}>{groups[name]})"
+
+    found = re.fullmatch(REFERENCE.sub(capture, rule.path or ""), path)
+    names = iter(groups)
+    return GROUP.sub(lambda _: found[f"g{next(names)}"], rule.pattern).replace("\\.", ".") if found else None

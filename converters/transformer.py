@@ -22,8 +22,8 @@ RULES = (
 
 
 def recognises(state: State) -> bool:
-    """Whether the keys are a published transformer's."""
-    return all(key == "w" or key.startswith(("NN_output", "directions.")) for key in state)
+    """Whether keys are a published transformer's."""
+    return any(key == "w" or key.startswith(("NN_output", "directions.")) for key in state)
 
 
 def recipe(state: State, where: object, num_classes: int | None, class_reg: float | None, renorm: str | None) -> Recipe:
@@ -32,9 +32,15 @@ def recipe(state: State, where: object, num_classes: int | None, class_reg: floa
     Raises:
         InputError: a published kind that is not read yet, or sizes that contradict each other.
     """
-    config: dict[str, Any] = {"class_reg": class_reg or 1000.0, "renorm": renorm or "batch"}
-    if set(state) == {"w"}:
-        config |= {"latent_dim": dimension(state, "w", 1, where), "num_classes": num_classes or 1000}
+    config: dict[str, Any] = {
+        "class_reg": 1000.0 if class_reg is None else class_reg,
+        "renorm": "batch" if renorm is None else renorm,
+    }
+    if "w" in state and not any(key.startswith("NN_output") for key in state):
+        config |= {
+            "latent_dim": dimension(state, "w", 1, where),
+            "num_classes": 1000 if num_classes is None else num_classes,
+        }
         return Recipe("transformer", config | {"z": "vector", "y": "none"}, RULES, state)
     if not any(key.startswith("NN_output_z.0.") for key in state):
         raise InputError(where, "is a transformer of a kind that is not read", "give a two-layer z-and-y map or 'w'")
@@ -48,6 +54,4 @@ def recipe(state: State, where: object, num_classes: int | None, class_reg: floa
             noise: extra,
             name: f"two_layer({name}, noise)" if extra else f"two_layer({name})",
         }
-    if num_classes not in (None, config["num_classes"]):
-        raise InputError("--num-classes", f"{num_classes}, but {where} has {config['num_classes']}", "leave it out")
     return Recipe("transformer", config, RULES, state)

@@ -5,14 +5,56 @@ import difflib
 import hashlib
 import importlib.util
 import json
+import math
 import pathlib
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import config_dict
 
 from latentjax.errors import InputError
 
-ConfigDict = config_dict.ConfigDict
+if TYPE_CHECKING:
+    ConfigDict = Any  # its fields are known when it is loaded
+else:
+    ConfigDict = config_dict.ConfigDict
+
+# how the types are told to users, and an example of each
+TYPES = {
+    bool: ("true or false", "true"),
+    int: ("a whole number", "8"),
+    float: ("a finite number", "0.001"),
+    tuple: ("a list of values", "'(0, 1)'"),
+}
+
+POSITIVE = (
+    "transformer.class_reg",
+    "train.batch_size",
+    "train.alphas_per_latent",
+    "train.learning_rate",
+    "train.log_every",
+    "train.checkpoint_every",
+    "checkpoints.keep",
+    "evaluate.count",
+    "evaluate.batch_size",
+)
+NOT_NEGATIVE = (
+    "transformer.noise_dim",
+    "transformer.noise_dim_y",
+    "train.num_steps",
+    "train.warmup_steps",
+    "train.weight_decay",
+    "train.clip_norm",
+    "train.samples_every",
+)
+SEEDS = ("train.seed", "evaluate.seed")
+CHOICES = {
+    "platform": ("any", "cpu", "gpu", "tpu"),
+    "precision": ("float32", "bfloat16"),
+    "train.optimizer": ("radam", "adam"),
+    "train.schedule": ("constant", "cosine"),
+    "evaluate.mode": ("bigger_step",),
+}
 
 
 def load(path: str) -> ConfigDict:
@@ -22,19 +64,45 @@ def load(path: str) -> ConfigDict:
         InputError: no such file, not a config file, or an unknown variant.
     """
     file, _, variants = path.partition(":")
+    todo = "give a file, such as configs/demo.py"
     if not pathlib.Path(file).is_file():
-        raise InputError("--config", f"{file} is not there", "give a file, such as configs/demo.py")
+        raise InputError("--config", f"{file or repr(file)} is not there", todo)
     spec = importlib.util.spec_from_file_location("latentjax_config", file)
     if spec is None or spec.loader is None:
-        raise InputError("--config", f"{file} is no Python file", "give a file, such as configs/demo.py")
+        raise InputError("--config", f"{file} is no Python file", todo)
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except (SyntaxError, UnicodeDecodeError, ImportError) as error:
-        raise InputError("--config", f"{file} cannot be loaded ({error})", "mend the file") from error
-    if not hasattr(module, "get_config"):
-        raise InputError("--config", f"{file} has no get_config", "give a file, such as configs/demo.py")
-    return module.get_config(variants).lock()
+        if not hasattr(module, "get_config"):
+            raise InputError("--config", f"{file} has no get_config", todo)
+        config = module.get_config(variants)
+    except InputError:
+        raise
+    except Exception as error:  # the file is the user's own code
+        detail = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError("--config", f"{file} cannot be loaded ({detail})", "mend it (--debug shows where)") from error
+    if not isinstance(config, ConfigDict):
+        raise InputError("--config", f"{file} gives no ConfigDict", "return configs.default.get_config(), changed")
+    return config.lock()
+
+
+def check_fields(config: ConfigDict, default: ConfigDict) -> None:
+    """Refuses a config whose fields are not those of the default: a misspelt one would be set in vain.
+
+    Raises:
+        InputError: naming the field, with the nearest one.
+    """
+    fields, known = flatten(config), flatten(default)
+    for field in fields:
+        if field not in known:
+            raise InputError("--config", f"sets {field}, which is no field", f"did you mean {_nearest(field, known)}?")
+    for field in known:
+        if field not in fields:
+            raise InputError("--config", f"lacks the field {field}", "start from configs.default.get_config()")
+
+
+def _nearest(field: str, fields: dict[str, Any]) -> str:
+    return difflib.get_close_matches(field, fields, n=1, cutoff=0.0)[0]
 
 
 def override(config: ConfigDict, field: str, text: str) -> None:
@@ -45,8 +113,8 @@ def override(config: ConfigDict, field: str, text: str) -> None:
     """
     fields = flatten(config)
     if field not in fields:
-        near = difflib.get_close_matches(field, fields, n=1, cutoff=0.0)
-        raise InputError(f"--config.{field}", "is no field of this config", f"did you mean --config.{near[0]}?")
+        near = f"did you mean --config.{_nearest(field, fields)}?"
+        raise InputError(f"--config.{field}", "is no field of this config", near)
     *parents, name = field.split(".")
     for parent in parents:
         config = getattr(config, parent)
@@ -65,14 +133,15 @@ def parse(text: str, kind: type, flag: str) -> Any:
         if kind is bool:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, KeyError, MemoryError, RecursionError):
+        if kind is float and type(value) is int:
+            value = float(value)
+    except (ValueError, SyntaxError, KeyError, MemoryError, RecursionError, OverflowError):
         value = None
-    if kind is float and type(value) is int:
-        value = float(value)
     if kind is tuple and type(value) in (int, float, list):
         value = tuple(value) if isinstance(value, list) else (value,)
-    if type(value) is not kind:
-        raise InputError(flag, f"{text!r} is no {kind.__name__}", f"give a {kind.__name__}")
+    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
+        words, example = TYPES[kind]
+        raise InputError(flag, f"{text[:40]!r} is not {words}", f"write {flag}={example}, for example")
     return value
 
 
@@ -80,7 +149,7 @@ def flatten(config: ConfigDict) -> dict[str, Any]:
     """Field ("train.num_steps") to value."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
-        if isinstance(value, ConfigDict):
+        if isinstance(value, config_dict.ConfigDict):
             flat |= {f"{name}.{inner}": deeper for inner, deeper in flatten(value).items()}
         else:
             flat[name] = value
@@ -103,30 +172,37 @@ def check(config: ConfigDict) -> None:
     Raises:
         InputError: naming the field.
     """
-    positive = ("train.batch_size", "train.alphas_per_latent", "train.log_every", "train.checkpoint_every")
-    positive += ("checkpoints.keep", "evaluate.count", "evaluate.batch_size", "train.learning_rate")
-    positive += ("transformer.class_reg",)
     fields = flatten(config)
-    for field in positive:
+    for field, value in fields.items():
+        limit = 2**32 if field in SEEDS else 2**31
+        if isinstance(value, int | float) and not abs(value) < limit:
+            raise InputError(f"config.{field}", f"is {_shown(value)}", "give a finite and smaller number")
+    for field in POSITIVE:
         if not fields[field] > 0:
             raise InputError(f"config.{field}", f"is {fields[field]}", "give a positive number")
-    for field in ("train.num_steps", "train.warmup_steps", "transformer.noise_dim", "train.samples_every"):
-        if fields[field] < 0:
+    for field in (*NOT_NEGATIVE, *SEEDS):
+        if fields[field] is not None and fields[field] < 0:
             raise InputError(f"config.{field}", f"is {fields[field]}", "give 0 or more")
-    choices = {
-        "platform": ("any", "cpu", "gpu", "tpu"),
-        "precision": ("float32", "bfloat16"),
-        "train.optimizer": ("radam", "adam"),
-        "train.schedule": ("constant", "cosine"),
-        "evaluate.mode": ("bigger_step",),
-    }
-    for field, known in choices.items():
+    for field, known in CHOICES.items():
         if fields[field] not in known:
             raise InputError(f"config.{field}", f"{fields[field]!r} is unknown", f"use one of {', '.join(known)}")
-    alphas = fields["evaluate.alphas"]
+    _check_evaluation(fields)
+
+
+def _check_evaluation(fields: dict[str, Any]) -> None:
+    alphas, seeds, name = (fields[f"evaluate.{field}"] for field in ("alphas", "noise_seeds", "name"))
     if not alphas or any(type(a) not in (int, float) or not abs(a) < 1e3 for a in alphas):
-        raise InputError("config.evaluate.alphas", f"is {alphas}", "give finite numbers, such as (-0.5, 0.0, 0.5)")
-    if not fields["evaluate.noise_seeds"] or any(type(s) is not int or s < 0 for s in fields["evaluate.noise_seeds"]):
-        raise InputError("config.evaluate.noise_seeds", "is not a list of seeds", "give integers, such as (0, 1, 2)")
-    if not set(fields["evaluate.name"]) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"):
-        raise InputError("config.evaluate.name", "has odd characters", "use letters, digits, '.', '_' and '-'")
+        todo = "give finite numbers, such as '(-0.5, 0.0, 0.5)'"
+        raise InputError("config.evaluate.alphas", f"is {_shown(alphas)}", todo)
+    if not seeds or any(type(seed) is not int or not 0 <= seed < 2**32 for seed in seeds):
+        todo = "give integers from 0 to 4294967295, such as '(0, 1, 2)'"
+        raise InputError("config.evaluate.noise_seeds", f"is {_shown(seeds)}", todo)
+    # a leading dot could name the run folder itself
+    if name and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,119}", name):
+        todo = "use up to 120 letters, digits, '_', '-', and '.' after the first"
+        raise InputError("config.evaluate.name", f"is {_shown(name)}", todo)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -19,6 +19,21 @@ def sha256_of(path: os.PathLike | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def refuse_existing(path: os.PathLike | str) -> None:
+    """Refuses a place that is taken; an empty folder is not.
+
+    Raises:
+        InputError: something is there.
+    """
+    path = pathlib.Path(path)
+    try:
+        taken = path.is_symlink() or path.exists()
+        if taken and not (path.is_dir() and not path.is_symlink() and not any(path.iterdir())):
+            raise InputError(path, "is there already", "name another folder, or move it away")
+    except OSError as error:
+        raise InputError(path, f"cannot be written ({error.strerror})", "name another folder") from error
+
+
 @contextmanager
 def staged(path: os.PathLike | str, *, replace: bool = False) -> Iterator[pathlib.Path]:
     """A temporary folder beside `path` that takes its name when the block ends well and vanishes otherwise.
@@ -27,8 +42,8 @@ def staged(path: os.PathLike | str, *, replace: bool = False) -> Iterator[pathli
         InputError: `path` is there already and is not to be replaced, or cannot be written.
     """
     path = pathlib.Path(path)
-    if path.exists() and not replace and not (path.is_dir() and not any(path.iterdir())):
-        raise InputError(path, "is there already", "name another folder, or move it away")
+    if not replace:
+        refuse_existing(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -44,6 +59,8 @@ def staged(path: os.PathLike | str, *, replace: bool = False) -> Iterator[pathli
             shutil.rmtree(old)
         else:
             os.rename(temporary, path)
+    except OSError as error:
+        raise InputError(path, f"cannot be written ({error.strerror})", "free space or name another folder") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

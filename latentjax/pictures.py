@@ -5,7 +5,6 @@ import hashlib
 import math
 import os
 import pathlib
-import unicodedata
 from collections.abc import Sequence
 from typing import cast
 
@@ -14,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-PAPER, INK, ACCENT = (255, 255, 255), (40, 40, 40), (0, 90, 200)
+PAPER, INK, EDGE, ACCENT = (255, 255, 255), (40, 40, 40), (190, 190, 190), (0, 90, 200)
 BADGE, BADGE_INK = (20, 20, 20), (255, 255, 255)
 
 
@@ -41,8 +40,8 @@ def _gap(width: int) -> int:
 
 def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     """`text` on one line, shortened in the middle (file names differ at both ends) to `width` pixels."""
-    # Line breaks would spoil the layout; lone surrogates (undecodable file names) stop the drawing.
-    clean = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+    # The built-in font draws every letter outside ASCII as the same box: escaped, names stay apart.
+    clean = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
     if font.getlength(clean) <= width:
         return clean
     kept = len(clean)
@@ -66,6 +65,14 @@ def _alpha_label(alpha: float) -> str:
         return "original"
     text = f"{alpha:+.3f}".rstrip("0")
     return text + "0" if text.endswith(".") else text
+
+
+def _framed(canvas: Image.Image, tile: np.ndarray, x: int, y: int, colour: tuple, rim: int) -> None:
+    """Pastes `tile` [H, W, 3] at (x, y), with a rim of that many pixels around it: white tiles end too."""
+    height, width, _ = tile.shape
+    box = (x - rim, y - rim, x + width - 1 + rim, y + height - 1 + rim)
+    ImageDraw.Draw(canvas).rectangle(box, fill=colour)
+    canvas.paste(Image.fromarray(tile), (x, y))
 
 
 def _badge(draw: ImageDraw.ImageDraw, x: int, y: int, score: float, font: ImageFont.FreeTypeFont) -> None:
@@ -101,13 +108,11 @@ def strip(tiles: np.ndarray, alphas: Sequence[float], scores: Sequence[float], *
         draw.text((gap, top / 2), _fit(title, font, canvas.width - 2 * gap), font=font, fill=INK, anchor="lm")
     for index, (tile, alpha, score, label) in enumerate(zip(tiles, alphas, scores, labels, strict=True)):
         centre = gap + index * (column + gap) + column // 2
-        left, rim = centre - width // 2, gap // 2
-        if _is_original(float(alpha)):
-            draw.rectangle((left - rim, top - rim, left + width - 1 + rim, top + height - 1 + rim), fill=ACCENT)
-        canvas.paste(Image.fromarray(tile), (left, top))
+        left, original = centre - width // 2, _is_original(float(alpha))
+        _framed(canvas, tile, left, top, ACCENT if original else EDGE, gap // 2 if original else 1)
         _badge(draw, left, top, float(score), font)
-        colour = ACCENT if _is_original(float(alpha)) else INK
-        draw.text((centre, canvas.height - line / 2), label, font=font, fill=colour, anchor="mm")
+        fill = ACCENT if original else INK
+        draw.text((centre, canvas.height - line / 2), label, font=font, fill=fill, anchor="mm")
     return canvas
 
 
@@ -145,7 +150,7 @@ def grid(images: np.ndarray, columns: int) -> Image.Image:
     canvas = Image.new("RGB", (gap + columns * (width + gap), gap + rows * (height + gap)), PAPER)
     for index, image in enumerate(images):
         row, column = divmod(index, columns)
-        canvas.paste(Image.fromarray(image), (gap + column * (width + gap), gap + row * (height + gap)))
+        _framed(canvas, image, gap + column * (width + gap), gap + row * (height + gap), EDGE, 1)
     return canvas
 
 

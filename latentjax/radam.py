@@ -33,6 +33,11 @@ def rectifier_table(b1: float, b2: float, steps: int) -> tuple[np.ndarray, np.nd
     return np.where(adaptive, np.sqrt(r * (1 - b2**t)), 1) / (1 - b1**t), adaptive
 
 
+def root(v: jax.Array, eps: float) -> jax.Array:
+    """What the adaptive update is divided by; epsilon is added to the root, not under it."""
+    return jnp.sqrt(v) + eps
+
+
 def scale_by_radam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> optax.GradientTransformation:
     """Rectified Adam, equations of the paper's algorithm 2 with the published code's epsilon.
 
@@ -55,7 +60,7 @@ def scale_by_radam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> opt
         factor, adaptive = jnp.asarray(factors)[index], jnp.asarray(adaptives)[index]
 
         def step(m: jax.Array, v: jax.Array) -> jax.Array:
-            return factor.astype(m.dtype) * m / jnp.where(adaptive, jnp.sqrt(v) + eps, 1)
+            return factor.astype(m.dtype) * m / jnp.where(adaptive, root(v, eps), 1)
 
         return jax.tree.map(step, mu, nu), RAdamState(state.count + 1, mu, nu)
 

@@ -32,9 +32,14 @@ class RunFolder:
     """
 
     def __init__(self, workdir: str, config: configs.ConfigDict):
+        if not workdir:
+            raise InputError("--workdir", "is empty", "name a folder")
         self.path = pathlib.Path(workdir)
         self.config = config
-        known = self._known_config()
+        try:
+            known = self._known_config()
+        except OSError as error:
+            raise InputError(self.path, f"cannot be read ({error.strerror})", "name another --workdir") from error
         if known is not None:
             self._refuse_changes(known)
 
@@ -61,8 +66,8 @@ class RunFolder:
                 raise InputError(self.path, "is a file", "name a folder with --workdir")
             return None
         try:
-            return json.loads(file.read_text())["config"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return dict(json.loads(file.read_text(encoding="utf-8"))["config"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(file, f"is damaged ({error!r})", "name another --workdir") from error
 
     def _refuse_changes(self, known: dict[str, Any]) -> None:

@@ -131,6 +131,8 @@ class Transformer(nnx.Module):
         directions = {}
         for name, (form, inputs) in forms.items():
             widths = {**sizes, "noise": noise_dims[name]}
+            # with few classes the published formula gives no noise for y
+            inputs = tuple(each for each in inputs if widths[each])
             directions[name] = None if form == "none" else Direction(form, inputs, widths, sizes[name], rngs)
             if "noise" not in inputs:
                 noise_dims[name] = 0

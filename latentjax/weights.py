@@ -5,6 +5,7 @@
 model.json is written last, and the folder appears by one rename: a folder that is there is whole.
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -12,9 +13,9 @@ from typing import Any
 
 import jax
 import numpy as np
+import safetensors.numpy
 from flax import nnx
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from latentjax import assessors, generators
 from latentjax.errors import InputError
@@ -51,6 +52,12 @@ def shapes_of(kind: str, config: dict[str, Any]) -> Shapes:
     return {path: tuple(leaf.shape) for path, leaf in named(nnx.state(abstract(kind, config))).items()}
 
 
+def digest(arrays: dict[str, Any]) -> str:
+    """The sha256 that the weights file of these arrays has."""
+    contiguous = {path: np.ascontiguousarray(array) for path, array in arrays.items()}
+    return hashlib.sha256(safetensors.numpy.save(contiguous)).hexdigest()
+
+
 def fill(module: nnx.Module, weights: dict[str, Any]) -> None:
     """Puts arrays into a module, path by path; the caller has checked that they match."""
     state = nnx.state(module)
@@ -78,10 +85,16 @@ def save(
         source: what it was made from, for the record.
         card: README.md, where given.
         replace: swap an existing folder for the new one.
+
+    Raises:
+        InputError: the folder is there already, or cannot be written.
     """
     with staged(folder, replace=replace) as temporary:
         file = temporary / "weights.safetensors"
-        save_file({path: np.ascontiguousarray(array) for path, array in weights.items()}, file)
+        try:
+            safetensors.numpy.save_file({path: np.ascontiguousarray(array) for path, array in weights.items()}, file)
+        except SafetensorError as error:
+            raise InputError(folder, f"cannot be written ({error})", "free space, or name another folder") from error
         record = {
             "format": FORMAT,
             "kind": kind,
@@ -102,21 +115,27 @@ def read_record(folder: os.PathLike | str, role: str) -> dict[str, Any]:
     """
     path = pathlib.Path(folder) / "model.json"
     try:
-        record = json.loads(path.read_text())
+        if not os.path.exists(folder):
+            raise InputError(folder, "does not exist", f"give a {role}'s model folder")
+        if not os.path.isdir(folder):
+            todo = "give a model folder; python -m converters SOURCE DESTINATION makes one from a PyTorch file"
+            raise InputError(folder, "is a file", todo)
+        record = json.loads(path.read_text(encoding="utf-8"))
         kind, found = record["kind"], record["format"]
-        _ = record["config"], record["source"], record["weights_sha256"]
+        known = found == FORMAT and kind in CLASSES
+        _ = {**record["config"]}, {**record["source"]}, record["weights_sha256"]
     except FileNotFoundError:
-        raise InputError(
-            folder,
-            f"is not a {role} folder (no model.json)",
-            "give a folder that python -m converters or a training run wrote",
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        todo = "give a folder that python -m converters or a training run wrote"
+        raise InputError(folder, f"is not a {role} folder (no model.json)", todo) from None
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", "check its permissions") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(path, f"is damaged ({error!r})", "convert or copy the model again") from error
-    if found != FORMAT or kind not in CLASSES:
+    if not known:
         raise InputError(path, f"has unknown format {found!r} or kind {kind!r}", "use the latentjax that wrote it")
     if kind not in ROLES[role]:
-        raise InputError(folder, f"holds a {kind}, which is no {role}", f"give the folder of a {role}")
+        fitting = next(other for other, kinds in ROLES.items() if kind in kinds)
+        raise InputError(folder, f"holds a model for the role {fitting}, not {role} ({kind})", "give another folder")
     return record
 
 
@@ -135,11 +154,15 @@ def load(folder: os.PathLike | str, role: str) -> tuple[nnx.Module, dict[str, An
     try:
         if sha256_of(file) != record["weights_sha256"]:
             raise InputError(file, "does not match the checksum in model.json", "convert or copy the model again")
-        weights = load_file(file)
+        weights = safetensors.numpy.load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise InputError(file, f"cannot be read ({error!r})", "convert or copy the model again") from error
+    try:
         module = abstract(record["kind"], record["config"])
-    except (OSError, SafetensorError, TypeError, KeyError) as error:
-        raise InputError(folder, f"is damaged ({error!r})", "convert or copy the model again") from error
-    expected = shapes_of(record["kind"], record["config"])
+        expected = shapes_of(record["kind"], record["config"])
+    except Exception as error:  # model.json has no checksum: its config may hold anything
+        where = pathlib.Path(folder) / "model.json"
+        raise InputError(where, f"is damaged (config: {error!r:.200})", "convert or copy the model again") from error
     if {path: array.shape for path, array in weights.items()} != expected:
         raise InputError(file, "has other tensors than its model.json states", "convert or copy the model again")
     fill(module, weights)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from latentjax.errors import InputError
+import itertools
 
 EMBEDDING = 128
 
@@ -165,9 +166,7 @@ class BigGAN(nn.Module):
         self.latent_dim = layout.chunk * len(widths)
         self.linear = nn.Linear(num_classes, EMBEDDING, bias=False)
         self.G_linear = SpectralLinear(layout.chunk, 4 * 4 * widths[0])
-        self.GBlock = nn.ModuleList(
-            Block(inputs, outputs, condition) for inputs, outputs in zip(widths, widths[1:], strict=False)
-        )
+        self.GBlock = nn.ModuleList(Block(inputs, outputs, condition) for inputs, outputs in itertools.pairwise(widths))
         self.attention = SelfAttention(widths[layout.attention_before])
         self.ScaledCrossReplicaBN = nn.BatchNorm2d(widths[-1], eps=layout.final_epsilon)
         self.colorize = SpectralConv(widths[-1], 3, 3)

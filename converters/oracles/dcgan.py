@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+import itertools
 
 
 class DCGAN(nn.Module):
@@ -30,7 +31,7 @@ class DCGAN(nn.Module):
             nn.ReLU(),
             nn.Dropout(),
         ]
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(widths):
             layers.append(nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False))
             layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
         layers += [nn.ConvTranspose2d(widths[-1], 3, 4, stride=2, padding=1, bias=False), nn.Tanh()]

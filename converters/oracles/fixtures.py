@@ -78,7 +78,7 @@ def _fill(part: nn.Module, generator: torch.Generator) -> None:
         if isinstance(part, SelfAttention):
             param.fill_(0.7)
         elif isinstance(part, nn.BatchNorm2d):
-            normal(param, 0.1, mean=1.0 if name == "weight" else 0.0)
+            normal(param, *((0.1, 1.0) if name == "weight" else (0.3, 0.0)))
         elif isinstance(part, Transformer | nn.ParameterList):
             normal(param, 1.0)
         elif name == "bias":
@@ -112,26 +112,36 @@ def _calibrate_norms(module: nn.Module, generator: torch.Generator) -> None:
     if isinstance(module, BigGAN | DCGAN):
         module(*sample_inputs(module, 4, generator))
     elif isinstance(module, EfficientNet):
-        # Blobs of several sizes, so that strided layers see something else than noise.
-        blobs = [torch.randn(8, 3, size, size, generator=generator) for size in (4, 14, 56, 224)]
-        images = torch.stack([F.interpolate(blob, size=(224, 224), mode="bilinear") for blob in blobs]).sum(0)
-        module((images / 2).to(module._fc.weight.dtype))
+        module(_blobs(8, generator).to(module._fc.weight.dtype))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
+        if norm.running_var is not None:
+            # Channels that hardly vary here would blow up, layer after layer, on inputs of another kind.
+            norm.running_var.clamp_(min=0.5 * float(norm.running_var.mean()))
+
+
+def _blobs(batch: int, generator: torch.Generator) -> torch.Tensor:
+    """Pictures [batch, 3, 224, 224] with structure at every scale, from one colour to noise."""
+    pictures = torch.zeros(batch, 3, 224, 224)
+    for size in (1, 4, 14, 56, 112, 224):
+        blobs = torch.randn(batch, 3, size, size, generator=generator)
+        pictures += 0.6 * F.interpolate(blobs, size=(224, 224), mode="bilinear")
+    return pictures
 
 
 def _calibrate_contrast(module: BigGAN | DCGAN, generator: torch.Generator) -> None:
-    """Scale and centre what goes into the last tanh to a standard deviation of 0.5 over random inputs."""
+    """Scale and centre what goes into the last tanh to a mean size of 0.4 over random inputs."""
     seen = []
     last = module.colorize if isinstance(module, BigGAN) else module.main[-2]
     hook = last.register_forward_hook(lambda part, inputs, output: seen.append(output))
     module(*sample_inputs(module, 4, generator))
     hook.remove()
-    scale, bias = 0.5 / seen[0].std(), seen[0].mean((0, 2, 3))
+    bias = seen[0].mean((0, 2, 3), keepdim=True)
+    scale = 0.4 / (seen[0] - bias).abs().mean()
     if isinstance(module, BigGAN):
         # Spectral norm undoes a scale of the convolution, so the norm and ReLU before it carry the scale.
-        module.colorize.module.bias.sub_(bias).mul_(scale)
+        module.colorize.module.bias.sub_(bias.flatten()).mul_(scale)
         module.ScaledCrossReplicaBN.weight.mul_(scale)
         module.ScaledCrossReplicaBN.bias.mul_(scale)
     else:

@@ -20,7 +20,7 @@ STATISTICS = {
 DEFAULTS = {
     "colourfulness": (math.log(45), 2.0),
     "brightness": (0.5, 6.0),
-    "redness": (0.25, 8.0),
+    "redness": (0.15, 10.0),
 }
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from latentjax.layers import upsample
+import itertools
 
 
 class Architecture(NamedTuple):
@@ -114,8 +115,7 @@ class BigGAN(nnx.Module):
         self.embedding = nnx.Linear(num_classes, embedding_dim, use_bias=False, rngs=rngs)
         self.input = nnx.Linear(self.chunk_dim, 4 * 4 * widths[0], rngs=rngs)
         self.blocks = nnx.List(
-            Block(into, out, self.chunk_dim + embedding_dim, rngs=rngs)
-            for into, out in zip(widths[:-1], widths[1:], strict=True)
+            Block(into, out, self.chunk_dim + embedding_dim, rngs=rngs) for into, out in itertools.pairwise(widths)
         )
         self.attention = SelfAttention(widths[self.attention_before], rngs=rngs)
         self.last_norm = nnx.BatchNorm(channels, use_running_average=True, epsilon=architecture.last_epsilon, rngs=rngs)

@@ -15,7 +15,7 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from latentjax import distributed, latents, networks, objective, pictures
+from latentjax import distributed, latents, networks, objective, pictures, weights
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.files import write_json, write_text
@@ -108,8 +108,13 @@ class Evaluation:
         labels = [strip.latent.name for strip in self.strips[:PREVIEWS]]
         pictures.save_png(pictures.overview(images, labels, title=f"step {step}"), folder / f"step{step:08d}.png")
 
-    def run(self, params: Any, step: int | None) -> dict[str, Any]:
+    def run(self, params: Any, step: int | None, *, untrained: bool = False) -> dict[str, Any]:
         """Makes what is missing of the evaluation folder, and returns its summary.
+
+        Args:
+            params: the transformer's weights.
+            step: how long they were trained, for the folder's name.
+            untrained: keeps evaluate.name free for the learned transformer.
 
         Raises:
             InputError: the folder holds an evaluation of something else.
@@ -117,18 +122,20 @@ class Evaluation:
         settings = self.bench.config.evaluate
         source = pathlib.Path(settings.latents).name if settings.latents else "sampled"
         name = settings.name or latents.safe_name(source if step is None else f"{source}-{step}")
+        if settings.name and untrained:
+            name += "-untrained"
         folder = self.bench.folder.path / "evaluation" / name
         facts = self._facts(params)
-        records = open_folder(folder, facts)
-        missing = [strip for strip in self.strips if strip.key not in records]
+        records = open_folder(folder, facts, self.strips)
+        missing = [strip for strip in self.strips if records.get(strip.file, {}).get("key") != strip.key]
         if len(missing) < len(self.strips):
             logging.info("%s: %d of %d strips are there", folder, len(self.strips) - len(missing), len(self.strips))
         with open(folder / "strips.jsonl", "a", encoding="utf-8") as log:
             for record in tqdm(self._draw(params, missing, folder), total=len(missing), unit=" strips", desc=name):
-                records[record["key"]] = record
+                records[record["file"]] = record
                 log.write(json.dumps(record) + "\n")
                 log.flush()
-        summary = report(folder, facts, [records[strip.key] for strip in self.strips], self.strips)
+        summary = report(folder, facts, [records[strip.file] for strip in self.strips], self.strips)
         log_result(folder, summary)
         return summary
 
@@ -138,28 +145,27 @@ class Evaluation:
             waiting = []
             for strip, tiles, measured in self.sweep(params, missing):
                 waiting.append(pool.submit(write_strip, folder / "grids", strip, tiles, self.alphas, measured))
-                if len(waiting) > 4 * self.batch:
+                while waiting and (waiting[0].done() or len(waiting) > 4 * self.batch):
                     yield waiting.pop(0).result()
             for future in waiting:
                 yield future.result()
 
     def _facts(self, params: Any) -> dict[str, Any]:
         """What an evaluation folder is of; strips of other facts do not belong into it."""
-        leaves = jax.tree.leaves(jax.device_get(params))
-        digest = hashlib.sha256(b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in leaves))
         return {
             "alphas": [round(float(alpha), 6) for alpha in self.alphas],
             "mode": self.bench.config.evaluate.mode,
             "generator": self.bench.generator.sha256 or self.bench.config.generator.weights,
             "assessor": self.bench.assessor.sha256 or json.dumps(self.bench.assessor.config, sort_keys=True),
-            "transformer": digest.hexdigest(),
+            "transformer": weights.digest(jax.device_get(weights.named(params))),
+            "settings": self.transformer.config,
             "precision": self.bench.config.precision,
         }
 
 
 def per_sample(transformer: networks.LatentTransformer) -> networks.LatentTransformer:
     """The transformer with renorm "sample" in place of "batch": the published script evaluates one by one."""
-    if transformer.config["renorm"] != "batch":
+    if transformer.config.get("renorm") != "batch":
         return transformer
     return networks.with_settings(transformer, renorm="sample")
 
@@ -192,11 +198,11 @@ def write_strip(
     return record | {"sha256": pictures.save_png(image, folder / strip.file)}
 
 
-def open_folder(folder: pathlib.Path, facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The finished strips of an evaluation folder, by key; makes the folder where it is missing.
+def open_folder(folder: pathlib.Path, facts: dict[str, Any], strips: list[Strip]) -> dict[str, dict[str, Any]]:
+    """The finished strips of an evaluation folder, by file; makes the folder where it is missing.
 
     Raises:
-        InputError: it is of other weights or alphas.
+        InputError: it is of other weights, alphas or latents.
     """
     header = folder / "evaluation.json"
     if header.exists():
@@ -205,8 +211,6 @@ def open_folder(folder: pathlib.Path, facts: dict[str, Any]) -> dict[str, dict[s
         if differing:
             what = f"was made with another {' and '.join(differing)}"
             raise InputError(folder, what, "choose another --config.evaluate.name")
-    (folder / "grids").mkdir(parents=True, exist_ok=True)
-    write_json(header, facts)
     log = folder / "strips.jsonl"
     records = {}
     for line in log.read_text().splitlines() if log.exists() else ():
@@ -215,7 +219,15 @@ def open_folder(folder: pathlib.Path, facts: dict[str, Any]) -> dict[str, dict[s
         except ValueError:
             continue  # cut off when the process was killed: the strip is made again
         if (folder / "grids" / record["file"]).exists():
-            records[record["key"]] = record
+            records[record["file"]] = record
+    others = len(records.keys() - {strip.file for strip in strips})
+    if others:
+        what = f"holds {others} strips of other latents or noise seeds"
+        raise InputError(folder, what, "choose another --config.evaluate.name")
+    (folder / "grids").mkdir(parents=True, exist_ok=True)
+    for cut_off in (folder / "grids").glob(".*.part"):
+        cut_off.unlink()
+    write_json(header, facts)
     write_text(log, "".join(json.dumps(record) + "\n" for record in records.values()))
     return records
 
@@ -283,6 +295,6 @@ def run(config: ConfigDict, workdir: str) -> None:
         what = "holds no learned transformer"
         raise InputError(workdir, what, "train first (leave --job out), or set --config.transformer.weights")
     evaluation = Evaluation(bench, transformer)
-    bench.folder.create()
+    bench.create()
     params = jax.device_put(transformer.state, distributed.replicated(bench.mesh))
     evaluation.run(params, step=transformer.source.get("step"))

@@ -17,6 +17,7 @@ from latentjax import distributed, latents, networks, objective, weights
 from latentjax.checkpoints import Checkpoints
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
+from latentjax.files import write_text
 from latentjax.jobs import evaluate
 from latentjax.jobs.workbench import Workbench, new_transformer, prepare
 from latentjax.radam import radam
@@ -35,6 +36,7 @@ class Metrics(NamedTuple):
 
     loss: jax.Array
     grad_norm: jax.Array
+    update_norm: jax.Array
     score: jax.Array
     edited_score: jax.Array
 
@@ -81,7 +83,8 @@ def make_step(
         (value, edit), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
         updates, opt_state = chain.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = Metrics(value, optax.global_norm(grads), edit.scores.mean(), edit.edited_scores.mean())
+        norms = optax.tree.norm(grads), optax.tree.norm(updates)
+        metrics = Metrics(value, *norms, edit.scores.mean(), edit.edited_scores.mean())
         return TrainState(state.step + 1, params, opt_state), metrics
 
     return step
@@ -97,7 +100,7 @@ def run(config: ConfigDict, workdir: str) -> None:
     distributed.check_divisible(config.train.batch_size, bench.mesh, "config.train.batch_size")
     transformer = new_transformer(bench)
     evaluation = evaluate.Evaluation(bench, transformer)
-    bench.folder.create()
+    bench.create()
     bench.folder.write_run(
         generator_sha256=bench.generator.sha256,
         assessor_sha256=bench.assessor.sha256,
@@ -112,7 +115,7 @@ def run(config: ConfigDict, workdir: str) -> None:
         if first:
             logging.info("going on from step %d of %d", first, config.train.num_steps)
         elif config.evaluate.before_train:
-            evaluation.run(state.params, step=0)
+            evaluation.run(state.params, step=0, untrained=True)
         state = loop(bench, transformer, evaluation, chain, checkpoints, state)
     finally:
         checkpoints.close()
@@ -140,7 +143,7 @@ def loop(
     )
     unit = train.batch_size * train.alphas_per_latent
     with (
-        Log(bench.folder.path, checkpoints, unit) as log,
+        Log(bench.folder.path, checkpoints, unit, first) as log,
         tqdm(total=train.num_steps * unit, initial=first * unit, unit=" samples", unit_scale=True, desc="train") as bar,
     ):
         for step in range(first + 1, train.num_steps + 1):
@@ -185,13 +188,15 @@ class Log:
         folder: the run folder.
         checkpoints: what a diverged run can go back to, for the message.
         samples_per_step: of one step.
+        first: the step gone on from; what a killed run logged after it is dropped.
     """
 
-    def __init__(self, folder: pathlib.Path, checkpoints: Checkpoints, samples_per_step: int):
+    def __init__(self, folder: pathlib.Path, checkpoints: Checkpoints, samples_per_step: int, first: int):
         from tensorboardX import SummaryWriter
 
+        drop_after(folder / "metrics.jsonl", first)
         self._file = open(folder / "metrics.jsonl", "a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"))
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first + 1)
         self._checkpoints, self._samples = checkpoints, samples_per_step
         self._pending: list[Metrics] = []
         self._losses: list[float] = []
@@ -212,15 +217,17 @@ class Log:
         """Writes the means since the last call and returns the loss.
 
         Raises:
-            InputError: a loss or gradient is not finite.
+            InputError: a loss, gradient or update is not finite.
         """
         fetched = jax.device_get(self._pending)
         now = time.perf_counter()
         means = {name: float(np.mean([getattr(m, name) for m in fetched])) for name in Metrics._fields}
-        if not np.isfinite([means["loss"], means["grad_norm"]]).all():
+        # the update too: no state that is saved holds an inf or a NaN
+        if not np.isfinite([means[name] for name in ("loss", "grad_norm", "update_norm")]).all():
             kept = self._checkpoints.latest()
-            todo = f"lower --config.train.learning_rate; step {kept} is kept" if kept else "lower the learning rate"
-            raise InputError("training", f"diverged before step {step} (loss {means['loss']})", todo)
+            todo = "start a new --workdir with a lower --config.train.learning_rate"
+            what = f"diverged before step {step} (loss {means['loss']:.4g})"
+            raise InputError("training", what, f"{todo}; step {kept} is kept" if kept else todo)
         means["samples_per_second"] = len(fetched) * self._samples / (now - self._since)
         self._file.write(json.dumps({"step": step, **means}) + "\n")
         self._file.flush()
@@ -234,6 +241,18 @@ class Log:
         """The mean loss of the steps since the last call, for choosing the best checkpoint."""
         losses, self._losses = self._losses, []
         return float(np.mean(losses))
+
+
+def drop_after(file: pathlib.Path, step: int) -> None:
+    """Drops the lines of metrics.jsonl later than `step`, and one that was cut off."""
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    write_text(file, "".join(kept))
 
 
 CARD = """# A direction in the latent space of a GAN

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from absl import logging
+from tqdm import tqdm
 
 from latentjax import config as configs
-from latentjax import distributed, embedded, latents, networks, weights
+from latentjax import calibration, distributed, embedded, latents, networks, weights
 from latentjax.errors import InputError
 from latentjax.objective import Frozen, Networks
 from latentjax.run_folder import RunFolder
@@ -24,6 +25,18 @@ class Workbench(NamedTuple):
     generator: networks.Generator
     assessor: networks.Assessor
     frozen: Frozen  # on the devices, in the precision asked for
+
+    def create(self) -> None:
+        """Makes the run folder; a rescaled assessor is kept in it.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        self.folder.create()
+        kept = self.folder.path / "assessor"
+        if self.config.assessor.calibrate and not kept.exists():
+            arrays = weights.named(jax.device_get(self.assessor.state))
+            weights.save(kept, arrays, self.assessor.kind, self.assessor.config, self.assessor.source)
 
     def networks(self, transformer: networks.LatentTransformer) -> Networks:
         """The three networks as pure functions."""
@@ -64,6 +77,8 @@ def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
     generator = networks.load_generator(config.generator.weights)
     settings = {name: config.assessor[name] for name in ("centre", "slope") if config.assessor[name] is not None}
     assessor = networks.load_assessor(config.assessor.weights, **settings)
+    if config.assessor.calibrate:
+        assessor = calibrated(folder, generator, assessor)
     latents.check_classes(config.latents.classes, generator.num_classes)
     latents.check_truncation(config.latents.truncation)
     mesh = distributed.data_mesh()
@@ -72,6 +87,20 @@ def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
         frozen = frozen._replace(generator=jax.tree.map(lambda w: w.astype(jnp.bfloat16), frozen.generator))
     frozen = jax.device_put(frozen, distributed.replicated(mesh))
     return Workbench(config, folder, mesh, generator, assessor, frozen)
+
+
+def calibrated(folder: RunFolder, generator: networks.Generator, assessor: networks.Assessor) -> networks.Assessor:
+    """The run's rescaled assessor; computed at the first start.
+
+    Raises:
+        InputError: the assessor cannot be rescaled.
+    """
+    kept = folder.path / "assessor"
+    if kept.exists():
+        return networks.load_assessor(kept)
+    logging.info("rescaling the assessor's head on %d generated images", calibration.IMAGES)
+    batches = tqdm(calibration.sampled_images(generator), total=calibration.IMAGES // calibration.BATCH)
+    return calibration.rescaled(assessor, batches)
 
 
 def in_bfloat16(generator: networks.Generator, state: Any, z: jax.Array, y: jax.Array) -> jax.Array:

@@ -22,6 +22,11 @@ def _names(runs: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
     return first + [name for name in met if name not in first]
 
 
+def _drawable(text: str) -> str:
+    """Matplotlib refuses lone surrogates, which undecodable file names have: they are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _panel(axes, name: str, alphas: np.ndarray, runs: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     """Mean and band of one name for every run that has it; for the score also what was requested."""
     for index, values in enumerate(runs.values()):
@@ -34,7 +39,7 @@ def _panel(axes, name: str, alphas: np.ndarray, runs: Mapping[str, Mapping[str, 
         start = at(0.0, alphas, kept) if name == "score" else None
         if start is not None:
             axes.plot(alphas, np.clip(start.mean() + alphas, 0, 1), color=colour, linestyle="--", linewidth=1)
-    axes.set_title(name, parse_math=False)
+    axes.set_title(_drawable(name), parse_math=False)
     axes.set_xlabel("alpha")
     axes.grid(alpha=0.3)
 
@@ -53,7 +58,7 @@ def _legend(figure, labels: Sequence[str]) -> None:
     )
     for text, (_, label) in zip(legend.get_texts(), entries, strict=True):
         text.set_parse_math(False)
-        text.set_text(label)
+        text.set_text(_drawable(label))
 
 
 def draw(
@@ -100,6 +105,6 @@ def draw(
     for index, name in enumerate(names):
         _panel(figure.add_subplot(rows, columns, index + 1), name, ascending, runs)
     _legend(figure, list(runs))
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(_drawable(title), parse_math=False, wrap=True)
     canvas.draw()
     return save_png(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"), path)

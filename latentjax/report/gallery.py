@@ -15,12 +15,14 @@ def write(folder: pathlib.Path, title: str, summary: Mapping[str, Any], strips: 
     Args:
         folder: the evaluation folder.
         title: heading of the page.
-        summary: the content of summary.json.
+        summary: the content of summary.json; its alphas may be in any order.
         strips: name, noise_seed, file (in grids/), scores of each strip.
     """
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
-    ranked = sorted(strips, key=lambda strip: strip["scores"][-1] - strip["scores"][0])
+    alphas = summary["alphas"]
+    low, high = alphas.index(min(alphas)), alphas.index(max(alphas))
+    ranked = sorted(strips, key=lambda strip: strip["scores"][high] - strip["scores"][low])
     page = environment.get_template("gallery.html").render(title=title, summary=summary, strips=ranked)
     write_text(folder / "index.html", page)

@@ -106,7 +106,9 @@ def summarise(
         raise InputError("evaluation", "has no strips", "give at least one latent")
     if len(complete(scores)) < len(scores):
         bad = len(scores) - len(complete(scores))
-        raise InputError("evaluation", f"has scores that are not finite in {bad} strips", "check the weights")
+        raise InputError(
+            "evaluation", f"has scores that are not finite in {bad} of {len(scores)} strips", "check the weights"
+        )
     # Adding 0 turns -0 into 0.
     alphas = [round(float(alpha), 6) + 0.0 for alpha in alphas]
     achieved, limit = _slopes(scores, np.array(alphas))

@@ -1,0 +1,51 @@
+"""What every command shares: flags, one line for bad input, exit codes (0 done, 2 bad input, 1 a bug)."""
+
+import argparse
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from latentjax.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """Flags that may not be abbreviated, with --debug; errors name the flag in the house's one line."""
+
+    def __init__(self, prog: str, **settings: object):
+        super().__init__(prog=prog, allow_abbrev=False, **settings)  # type: ignore[arg-type]
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error in the input")
+
+    def error(self, message: str) -> NoReturn:
+        """Takes argparse's message apart into the flag and what is wrong with it."""
+        todo = f"see {self.prog} --help"
+        if match := re.fullmatch(r"argument ([^:]+): (.*)", message, re.DOTALL):
+            raise InputError(match[1], match[2], todo)
+        if match := re.fullmatch(r"the following arguments are required: (.*)", message):
+            raise InputError(match[1], "is missing", todo)
+        if match := re.fullmatch(r"unrecognized arguments: (.*)", message, re.DOTALL):
+            raise InputError(match[1], "is not understood", todo)
+        raise InputError("arguments", message, todo)
+
+
+def run(command: Callable[[list[str]], None]) -> int:
+    """Runs a command on the process's arguments and returns the exit code."""
+    try:
+        command(sys.argv[1:])
+        sys.stdout.flush()
+    except InputError as error:
+        if "--debug" in sys.argv[1:]:
+            traceback.print_exc()
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # the reader has seen enough, as in `| head`; nothing may be flushed into the pipe at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def printable(text: str) -> str:
+    """The text on one line: names in files, and of files, may hold line breaks and control characters."""
+    return "".join(char if char.isprintable() else " " for char in text)

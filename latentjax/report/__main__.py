@@ -1,0 +1,95 @@
+"""Figures from finished evaluations: python -m latentjax.report curves|strips.
+
+    python -m latentjax.report curves OUT.png "z and y=runs/demo/evaluation/sampled-200" "z only=..."
+    python -m latentjax.report strips OUT.png runs/demo/evaluation/sampled-200
+"""
+
+import csv
+import json
+import pathlib
+import sys
+
+import numpy as np
+from PIL import Image
+
+from latentjax import command_line, pictures
+from latentjax.errors import InputError
+from latentjax.report import curves
+
+
+def measures(folder: pathlib.Path) -> tuple[list[float], dict[tuple[str, str], dict[str, list[float]]]]:
+    """The alphas of an evaluation folder, and name -> values along alpha of each of its strips.
+
+    Raises:
+        InputError: no evaluation there, or a damaged one.
+    """
+    try:
+        alphas = json.loads((folder / "summary.json").read_text())["alphas"]
+        strips: dict[tuple[str, str], dict[str, list[float]]] = {}
+        for row in csv.DictReader((folder / "scores.csv").read_text().splitlines()):
+            strip = strips.setdefault((row.pop("name"), row.pop("noise_seed")), {})
+            del row["alpha"]
+            for name, value in row.items():
+                strip.setdefault(name, []).append(float(value))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(folder, f"is no finished evaluation ({error!r})", "give a folder under evaluation/") from error
+    return alphas, strips
+
+
+def draw_curves(out: str, runs: list[str]) -> None:
+    """One figure of several evaluations of the same latents: "LABEL=FOLDER" each.
+
+    Raises:
+        InputError: they are not of the same latents, noise and alphas.
+    """
+    panels, known = {}, None
+    for run in runs:
+        label, _, folder = run.rpartition("=")
+        alphas, strips = measures(pathlib.Path(folder))
+        if known not in (None, (alphas, sorted(strips))):
+            raise InputError(folder, "is of other latents, noise or alphas than the first", "evaluate them alike")
+        known = (alphas, sorted(strips))
+        names = next(iter(strips.values()))
+        panels[label or pathlib.Path(folder).name] = {
+            name: np.array([strip[name] for strip in strips.values()]) for name in names
+        }
+    assert known is not None
+    curves.draw(out, known[0], panels, title=f"{len(known[1])} strips")
+
+
+def draw_strips(out: str, folder: str, count: int) -> None:
+    """Strips at evenly spaced ranks of the change from the lowest to the highest alpha, the most changed first.
+
+    Raises:
+        InputError: no evaluation there.
+    """
+    _, strips = measures(pathlib.Path(folder))
+    records = [json.loads(line) for line in (pathlib.Path(folder) / "manifest.jsonl").read_text().splitlines()]
+    files = {(record["name"], str(record["noise_seed"])): record["strip"] for record in records}
+    ranked = sorted(strips, key=lambda key: strips[key]["score"][0] - strips[key]["score"][-1])
+    ranks = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)
+    images = [Image.open(pathlib.Path(folder) / "grids" / files[ranked[rank]]) for rank in ranks]
+    pictures.save_png(pictures.overview(images, [f"rank {rank + 1}" for rank in ranks]), out)
+
+
+def command(arguments: list[str]) -> None:
+    """Parses the command line and draws."""
+    parser = command_line.Parser(prog="python -m latentjax.report", description="Figures from finished evaluations.")
+    kinds = parser.add_subparsers(dest="figure", required=True)
+    lines = kinds.add_parser("curves", help="score and properties along alpha, one line an evaluation")
+    lines.add_argument("out", help="the PNG to write")
+    lines.add_argument("runs", nargs="+", metavar="LABEL=FOLDER", help="evaluation folders of the same latents")
+    rows = kinds.add_parser("strips", help="strips at evenly spaced ranks of the achieved change")
+    rows.add_argument("out", help="the PNG to write")
+    rows.add_argument("folder", help="an evaluation folder")
+    rows.add_argument("--count", type=int, default=5, help="how many strips (default 5)")
+    flags = parser.parse_args(arguments)
+    if flags.figure == "curves":
+        draw_curves(flags.out, flags.runs)
+    else:
+        draw_strips(flags.out, flags.folder, flags.count)
+    print(flags.out)
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(command))

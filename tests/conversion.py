@@ -1,0 +1,58 @@
+"""From an oracle or a published file to our network, without a folder in between."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from converters import biggan, dcgan, efficientnet, rules, transformer
+from converters.rules import Recipe
+from latentjax import networks, weights
+
+TENSORS = dict[str, np.ndarray]
+
+
+def state_of(module: torch.nn.Module) -> TENSORS:
+    """A module's state dict in NumPy."""
+    return {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
+
+
+def recipe_of(kind: str, state: TENSORS, **options: Any) -> Recipe:
+    """The converter's recipe for a state dict."""
+    if kind == "biggan":
+        return biggan.recipe(state, "state")
+    if kind == "dcgan":
+        return dcgan.recipe(state, "state", options["num_classes"])
+    if kind == "efficientnet":
+        return efficientnet.recipe(state, "state", options.get("root", state), options.get("padding"), None)
+    return transformer.recipe(state, "state", options.get("num_classes"), None, None)
+
+
+def network(kind: str, role: str, state: TENSORS, **options: Any) -> Any:
+    """The converted network, callable."""
+    recipe = recipe_of(kind, state, **options)
+    arrays = rules.apply(recipe, weights.shapes_of(recipe.kind, recipe.config), "state")
+    return filled(recipe.kind, role, recipe.config, arrays)
+
+
+def filled(kind: str, role: str, config: dict[str, Any], arrays: TENSORS) -> Any:
+    """A network with given weights, by path."""
+    module = weights.abstract(kind, config)
+    weights.fill(module, arrays)
+    return networks.HANDLES[role](module, {"kind": kind, "config": config})
+
+
+def nhwc(images: np.ndarray | torch.Tensor) -> np.ndarray:
+    """PyTorch's image layout to ours."""
+    return np.moveaxis(np.asarray(images), 1, -1)
+
+
+def nchw(images: np.ndarray) -> torch.Tensor:
+    """Our image layout to PyTorch's."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(np.asarray(images), -1, 1)))
+
+
+def worst(ours: Any, theirs: Any) -> float:
+    """The largest absolute difference."""
+    return float(np.abs(np.asarray(jnp.asarray(ours)) - np.asarray(theirs)).max())

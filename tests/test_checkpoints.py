@@ -1,0 +1,197 @@
+"""Checkpoints: what comes back is bit for bit what was saved, or nothing."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from latentjax.checkpoints import Checkpoints
+from latentjax.errors import InputError
+
+LOSSES = {10: 0.5, 20: 0.1, 30: 0.3, 40: 0.4, 50: 0.45}
+
+
+def state_at(step: int) -> dict:
+    """A state with float32, bfloat16, int32 and uint32, and the empty array of a generator without classes."""
+    key = jax.random.fold_in(jax.random.key(0), step)
+    return {
+        "step": jnp.asarray(step, jnp.int32),
+        "params": (jax.random.normal(key, (20, 30)), jax.random.normal(key, (7,), jnp.bfloat16)),
+        "opt_state": [jnp.zeros((0,)), {"count": jnp.asarray(3, jnp.uint32)}],
+    }
+
+
+def same(one, other) -> bool:
+    return jax.tree.structure(one) == jax.tree.structure(other) and all(
+        a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    )
+
+
+def kept(folder) -> list[int]:
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+
+
+def restored(folder, template=None):
+    checkpoints = Checkpoints(folder, 2)
+    try:
+        return checkpoints.restore(state_at(0) if template is None else template)
+    finally:
+        checkpoints.close()
+
+
+def write(folder, losses: dict[int, float], **settings) -> None:
+    checkpoints = Checkpoints(folder, **{"keep": 2} | settings)
+    checkpoints.restore(state_at(0))
+    for step, loss in losses.items():
+        checkpoints.save(step, state_at(step), loss)
+    checkpoints.close()
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("five") / "checkpoints"
+    write(folder, LOSSES)
+    return folder
+
+
+@pytest.fixture
+def folder(five, tmp_path):
+    """A copy of `five` to damage."""
+    return shutil.copytree(five, tmp_path / "checkpoints")
+
+
+def test_the_latest_two_and_the_best_are_kept(five):
+    assert kept(five) == [20, 40, 50]
+
+
+def test_the_state_comes_back_exactly(five):
+    step, state = restored(five)
+    assert step == 50
+    assert same(state, state_at(50))
+    leaves = zip(jax.tree.leaves(state), jax.tree.leaves(state_at(0)), strict=True)
+    assert all(leaf.sharding == template.sharding for leaf, template in leaves)
+
+
+def test_nothing_saved_is_nothing_restored(tmp_path):
+    assert restored(tmp_path / "checkpoints") is None
+    checkpoints = Checkpoints(tmp_path / "checkpoints", 2)
+    assert checkpoints.latest() is None
+    checkpoints.close()
+
+
+def test_the_best_survives_restarts(folder):
+    write(folder, {60: 0.6})
+    write(folder, {70: 0.2})
+    write(folder, {80: 0.7})
+    assert kept(folder) == [20, 70, 80]
+    write(folder, {90: 0.05})
+    write(folder, {100: 0.8})
+    assert kept(folder) == [90, 100]
+
+
+def test_a_state_may_be_changed_as_soon_as_it_is_given(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", 2)
+    advance = jax.jit(lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0)
+    state = {"params": jnp.zeros((300, 300)), "step": jnp.zeros([], jnp.int32)}
+    for step in range(1, 41):
+        state = advance(state)
+        if step % 10 == 0:
+            checkpoints.save(step, state, 0.0)
+    checkpoints.close()
+    template = {"params": jnp.zeros((300, 300)), "step": jnp.zeros([], jnp.int32)}
+    step, found = restored(tmp_path / "checkpoints", template)
+    assert (step, int(found["step"])) == (40, 40)
+    assert (np.asarray(found["params"]) == 40).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda state: state | {"step": jnp.zeros([], jnp.float32)}, "step"),
+        (lambda state: state | {"params": (jnp.zeros((20, 31)), state["params"][1])}, r"params\.0"),
+        (lambda state: state | {"params": (jnp.zeros((1, 30)), state["params"][1])}, r"params\.0"),
+        (lambda state: state | {"params": (state["params"][0], jnp.zeros(7))}, r"params\.1"),
+        (lambda state: state | {"more": jnp.zeros(3)}, "more"),
+        (lambda state: {name: state[name] for name in ("step", "params")}, r"opt_state\.1\.count"),
+    ],
+    ids=["dtype", "shape", "broadcast", "bfloat16", "more", "less"],
+)
+def test_another_state_is_refused_and_nothing_is_cast(folder, change, named):
+    before = kept(folder)
+    with pytest.raises(InputError, match=rf"has no checkpoint that can be read \(step 50: other tensors.*{named}"):
+        restored(folder, change(state_at(0)))
+    assert kept(folder) == before
+
+
+def files_of(step_folder, *parts):
+    return [path for path in step_folder.joinpath(*parts).rglob("*") if path.is_file() and path.stat().st_size]
+
+
+def halve(paths):
+    for path in paths:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_a_bit(step_folder):
+    """In the largest file, that of the arrays: its length and all else are as they were."""
+    largest = max(files_of(step_folder, "default"), key=lambda path: path.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 16
+    largest.write_bytes(data)
+
+
+DAMAGES = {
+    "everything halved": lambda step: halve(files_of(step)),
+    "arrays halved": lambda step: halve(files_of(step, "default", "ocdbt.process_0")),
+    "arrays gone": lambda step: shutil.rmtree(step / "default"),
+    "a bit flipped": flip_a_bit,
+    "loss halved": lambda step: halve(files_of(step, "metrics")),
+    "loss gone": lambda step: shutil.rmtree(step / "metrics"),
+    "empty": lambda step: [shutil.rmtree(step), step.mkdir()],
+}
+
+
+# Orbax leaves the other arrays' reads unfinished when one fails
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_newest_step_is_passed_over_and_replaced(folder, damage, caplog):
+    damage(folder / "50")
+    step, state = restored(folder)
+    assert step == 40
+    assert same(state, state_at(40))
+    assert f"checkpoint 50 in {folder} cannot be read" in caplog.text
+    # a step between the two, and one in the damaged one's place
+    write(folder, {45: 0.44, 50: 0.2})
+    assert kept(folder) == [20, 45, 50]
+    step, state = restored(folder)
+    assert step == 50
+    assert same(state, state_at(50))
+
+
+def test_a_best_step_with_a_damaged_loss_is_no_longer_the_best(folder):
+    halve(files_of(folder / "20", "metrics"))
+    assert restored(folder)[0] == 50
+    write(folder, {60: 0.6})
+    assert kept(folder) == [40, 50, 60]
+
+
+def test_when_all_are_damaged_it_says_so_and_removes_nothing(folder):
+    before = kept(folder)
+    for step in before:
+        halve(files_of(folder / str(step), "default"))
+    with pytest.raises(InputError, match=r"has no checkpoint that can be read \(step 50: .*; name another --workdir"):
+        restored(folder)
+    assert kept(folder) == before
+
+
+def test_a_folder_given_relative_is_the_same_folder(five, monkeypatch):
+    monkeypatch.chdir(five.parent)
+    assert restored(five.name)[0] == 50
+
+
+def test_losses_are_plain_json(five):
+    assert json.loads((five / "20" / "metrics" / "metrics").read_text())["loss"] == 0.1

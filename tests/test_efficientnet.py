@@ -1,0 +1,97 @@
+"""The assessor's logits and scores are the published ones, with the padding of the file."""
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+from converters import torch_file
+from converters.oracles import efficientnet as oracle
+from converters.oracles import fixtures
+from tests.conversion import nchw, network, state_of, worst
+
+# B0's own float32 noise in the logits is 5e-6; 1e-4 leaves room for another order of sums
+LOGITS, SCORES = 1e-4, 2e-5
+
+
+def published(reference, **options):
+    file = torch_file.read(reference / "golden" / "best_v070.pth")
+    return network("efficientnet", "assessor", torch_file.state_dict(file), root=file.root, **options)
+
+
+def pictures(batch: int, size: int) -> np.ndarray:
+    """Smooth random images [batch, size, size, 3] in [-1, 1]."""
+    coarse = np.random.default_rng(0).uniform(-1, 1, (batch, 8, 8, 3))
+    return np.asarray(jax.image.resize(coarse.astype(np.float32), (batch, size, size, 3), "cubic")).clip(-1, 1) * 0.95
+
+
+@pytest.mark.parametrize("size", [512, 128])
+def test_logits_and_scores_are_the_published_ones(reference, size):
+    golden = np.load(reference / "golden" / "assessor_b0_v070.npz")
+    images = golden[f"images{size}_uint8_nhwc"].astype(np.float32) / 127.5 - 1
+    assessor = published(reference)
+    assert assessor.config["padding"] == "symmetric"
+    assert worst(assessor.logits(images), golden[f"logits{size}"]) <= LOGITS
+    assert worst(assessor(images), golden[f"scores{size}"]) <= SCORES
+
+
+def test_guard_tf_same_padding_for_070(reference):
+    golden = np.load(reference / "golden" / "assessor_b0_v070.npz")
+    images = golden["images512_uint8_nhwc"].astype(np.float32) / 127.5 - 1
+    state = torch_file.state_dict(torch_file.read(reference / "golden" / "best_v070.pth"))
+    broken = network("efficientnet", "assessor", state, padding="native-same")
+    assert worst(broken.logits(images), golden["logits512"]) > 100 * LOGITS
+
+
+@pytest.fixture(scope="module")
+def random_b0():
+    model = oracle.EfficientNet("b0", num_classes=2, padding="symmetric").eval()
+    fixtures.randomise(model, seed=3)
+    return model
+
+
+@pytest.mark.parametrize("size", [128, 300])
+def test_logits_and_scores_are_the_oracles(random_b0, size):
+    images = pictures(2, size)
+    with torch.no_grad():
+        logits, scores = oracle.assess(random_b0, nchw(images))
+    assessor = network("efficientnet", "assessor", state_of(random_b0), padding="symmetric")
+    assert worst(assessor.logits(images), logits) <= LOGITS * max(1, logits.abs().max())
+    assert worst(assessor(images), scores) <= SCORES
+
+
+def test_guard_padding_without_reference(random_b0):
+    images = pictures(2, 224)
+    with torch.no_grad():
+        logits, _ = oracle.assess(random_b0, nchw(images))
+    broken = network("efficientnet", "assessor", state_of(random_b0), padding="same")
+    assert worst(broken.logits(images), logits) > 10 * LOGITS
+
+
+@pytest.mark.parametrize("variant", ["b0", "b1", "b2"])
+def test_logits_are_those_of_efficientnet_pytorch_071(variant):
+    package = pytest.importorskip("efficientnet_pytorch")
+    torch.manual_seed(0)
+    model = package.EfficientNet.from_name(f"efficientnet-{variant}", num_classes=5).eval()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+    images = pictures(2, 224)
+    with torch.no_grad():
+        mean, std = (torch.tensor(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+        logits = model(((nchw(images) + 1) / 2 - mean) / std)
+    assessor = network("efficientnet", "assessor", state_of(model), padding="native-same")
+    assert worst(assessor.logits(images), logits) <= LOGITS
+
+
+def test_gradients_to_the_image_are_the_oracles(random_b0):
+    images = pictures(1, 128)
+    theirs = nchw(images).requires_grad_()
+    oracle.assess(random_b0, theirs)[0][:, 1].sum().backward()
+    assessor = network("efficientnet", "assessor", state_of(random_b0), padding="symmetric")
+    ours = jax.grad(lambda x: assessor.apply(assessor.state, x, method="logits")[:, 1].sum())(images)
+    expected = np.moveaxis(theirs.grad.numpy(), 1, -1)
+    # float32 backward passes of 80 layers differ in their last three digits
+    assert worst(ours, expected) <= 1e-2 * np.abs(expected).max()
