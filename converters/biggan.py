@@ -68,6 +68,8 @@ def recipe(state: State, where: object) -> Recipe:
         "channels": dimension(state, "ScaledCrossReplicaBN.weight", 0, where),
         "embedding_dim": dimension(state, "linear.weight", 0, where),
     }
+    if config["channels"] < 4:  # attention works with an eighth of 2 or 4 times as many
+        raise InputError(where, f"has ScaledCrossReplicaBN.weight of shape [{config['channels']}]", "give a wider one")
     folded, problems = fold_spectral_norm(state)
     return Recipe("biggan", config, RULES, folded, problems)
 
@@ -102,9 +104,10 @@ def folded_weight(state: State, prefix: str) -> tuple[np.ndarray, list[tuple[str
     for key in (f"{prefix}.weight_bar", u_key):
         if not np.isfinite(state[key]).all():
             return np.zeros_like(bar), [("not finite", key)]
-    sigma = sigma_of(bar, state[u_key])
-    if not sigma > 0:
-        return bar, [("zero where a norm divides", f"{prefix}.weight_bar")]
+    with np.errstate(over="ignore", invalid="ignore"):
+        sigma = sigma_of(bar, state[u_key])
+    if not 0 < sigma < np.inf:
+        return bar, [("whose norm is zero or too large", f"{prefix}.weight_bar")]
     return bar / np.float32(sigma), []
 
 

@@ -8,6 +8,14 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from latentjax.errors import InputError
 
+# what to do where a platform is not found
+MEND = {
+    "any": "see what JAX_PLATFORMS is set to",
+    "cpu": "see what JAX_PLATFORMS is set to",
+    "gpu": "pip install -r requirements-cuda.txt, or use any",
+    "tpu": "pip install -r requirements-tpu.txt, or use any",
+}
+
 
 def start(platform: str) -> list[Any]:
     """Initialises JAX on the platform asked for, without silent fallback.
@@ -23,8 +31,8 @@ def start(platform: str) -> list[Any]:
             jax.config.update("jax_platforms", "cpu")
         devices = jax.devices() if platform == "any" else jax.devices(platform)
     except RuntimeError as error:
-        what = f"{platform} was asked for, and JAX sees none ({str(error).splitlines()[0]})"
-        raise InputError("config.platform", what, f"install requirements-{platform}.txt's JAX, or use any") from None
+        what = f"{platform} was asked for, and JAX finds none ({str(error).splitlines()[0]})"
+        raise InputError("config.platform", what, MEND[platform]) from None
     if platform != "any" and jax.default_backend() != platform:
         raise InputError("config.platform", f"is {platform}, but JAX runs on {jax.default_backend()}", "use any")
     return devices

@@ -38,7 +38,7 @@ def save_transformer(folder, seed=0, **config) -> str:
 
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory):
-    with tiny_runs.shared_compilations(tmp_path_factory.mktemp("cache")):
+    with tiny_runs.shared_compilations(tmp_path_factory.getbasetemp() / "cache"):
         yield tiny_runs.save_generator(tmp_path_factory.mktemp("generator"))
 
 

@@ -1,8 +1,8 @@
 """Training: stopped and gone on with it is bit for bit the same, it moves the transformer alone, and it learns."""
 
 import json
+import re
 import signal
-import subprocess
 import sys
 
 import jax
@@ -10,13 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from safetensors.numpy import load_file
 
 import latentjax
-from latentjax import config as configs
-from latentjax import networks, objective
-from latentjax.checkpoints import Checkpoints
-from latentjax.errors import InputError
+from latentjax import latents, objective, weights
 from latentjax.jobs import train, workbench
 from latentjax.radam import radam
 from tests import tiny_runs
@@ -45,7 +41,7 @@ launch.main()
 
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory):
-    with tiny_runs.shared_compilations(tmp_path_factory.mktemp("cache")):
+    with tiny_runs.shared_compilations(tmp_path_factory.getbasetemp() / "cache"):
         yield tiny_runs.save_generator(tmp_path_factory.mktemp("generator"))
 
 
@@ -202,16 +198,28 @@ def test_training_ends_with_previews_and_an_evaluation(generator, tmp_path):
 # ---- divergence
 
 
-def test_a_diverged_run_keeps_the_checkpoint_before(generator, tmp_path):
-    # the warm-up's first rate is 0 and its second 1e34, whose update has no finite norm
-    wild = {"train__learning_rate": 1e35, "train__warmup_steps": 10, "train__checkpoint_every": 1}
-    for _ in range(2):  # and started again, it goes on from there, to the same end
-        with pytest.raises(InputError, match=r"^training: diverged before step 2 \(loss 0\..*; step 1 is kept$"):
-            train.run(tiny_runs.config(generator, **wild), str(tmp_path / "run"))
-        assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir() if path.name.isdigit()] == ["1"]
-        state = tiny_runs.saved_state(tmp_path / "run", 1)
-        assert state["step"] == 1
-        assert all(np.isfinite(array).all() for array in state.values())
+def test_a_diverged_run_stops_in_one_line_and_keeps_the_checkpoint_before(generator, tmp_path, monkeypatch, capsys):
+    steps, add = [], train.Log.add
+
+    def add_with_a_nan(log, metrics):
+        steps.append(metrics)
+        add(log, metrics._replace(loss=np.float32("nan")) if len(steps) == 25 else metrics)
+
+    monkeypatch.setattr(train.Log, "add", add_with_a_nan)
+    c = tiny_runs.config(generator)
+    assert launched(monkeypatch, c, tmp_path / "run") == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: training: diverged before step 30 (loss nan); ")
+    assert last.endswith("; step 20 is kept")
+    assert [line["step"] for line in tiny_runs.metrics(tmp_path / "run")] == [10, 20]
+    assert not (tmp_path / "run" / "transformer").exists()
+    kept = tiny_runs.saved_state(tmp_path / "run", 20)
+    assert kept["step"] == 20
+    assert all(np.isfinite(array).all() for array in kept.values())
+    # and it can be gone on from
+    monkeypatch.setattr(train.Log, "add", add)
+    assert launched(monkeypatch, c, tmp_path / "run") == 0
+    assert tiny_runs.metrics(tmp_path / "run")[-1]["step"] == 60
 
 
 def test_a_generator_that_makes_no_pictures_stops_at_once(tmp_path, monkeypatch, capsys):
@@ -219,3 +227,218 @@ def test_a_generator_that_makes_no_pictures_stops_at_once(tmp_path, monkeypatch,
     assert launched(monkeypatch, tiny_runs.config(broken), tmp_path / "run") == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: training: diverged before step 10 (loss nan)")
     assert not (tmp_path / "run" / "transformer").exists()
+
+
+# ---- one step
+
+
+def fake_networks(calls: list[tuple[int, ...]]) -> objective.Networks:
+    """Linear in everything but the scores; `calls` collects the shapes of z that the generator was given."""
+
+    def generator(weights, z, y):
+        calls.append(z.shape)
+        return (z @ weights["z"] + y @ weights["y"])[:, None, None, :]
+
+    def assessor(weights, images):
+        return jax.nn.sigmoid(images[:, 0, 0] @ weights)
+
+    def transformer(params, z, y, alpha, noise):
+        assert noise == (None, None)
+        return z + alpha[:, None] * params["z"], y + alpha[:, None] * params["y"]
+
+    return objective.Networks(generator, assessor, transformer)
+
+
+FAKE = {"batch": 5, "latent_dim": 6, "num_classes": 3, "truncation": 1.0, "classes": "onehot", "noise_shapes": (0, 0)}
+
+
+def fake_state(chain) -> tuple[train.TrainState, objective.Frozen]:
+    keys = jax.random.split(jax.random.key(0), 5)
+    shapes = {"z": (6, 3), "y": (3, 3)}
+    weights = {name: jax.random.normal(key, shape) for key, (name, shape) in zip(keys, shapes.items(), strict=False)}
+    params = {"z": jax.random.normal(keys[2], (6,)), "y": jax.random.normal(keys[3], (3,))}
+    frozen = objective.Frozen(weights, jax.random.normal(keys[4], (3,)))
+    return train.TrainState(jnp.zeros([], jnp.int32), params, chain.init(params)), frozen
+
+
+def fake_draw(alphas_per_latent):
+    return lambda step: latents.draw(3, step, alphas_per_latent=alphas_per_latent, **FAKE)
+
+
+@pytest.mark.parametrize("alphas", [1, 3])
+def test_all_alphas_of_a_latent_share_its_unedited_pass(alphas):
+    calls, chain = [], optax.sgd(0.5)
+    state, frozen = fake_state(chain)
+    step = train.make_step(fake_networks(calls), chain, fake_draw(alphas), clip=False)
+    after, metrics = step(state, frozen)
+    assert calls == [(5, 6), (5 * alphas, 6)]
+    # equation (2) by hand, in float64
+    draws = {name: np.asarray(array, np.float64) for name, array in fake_draw(alphas)(0).items() if array is not None}
+    weights, assessor = jax.tree.map(lambda w: np.asarray(w, np.float64), tuple(frozen))
+
+    def score(z, y):
+        return 1 / (1 + np.exp(-(z @ weights["z"] + y @ weights["y"]) @ assessor))
+
+    rows = [
+        (score(z + a * np.asarray(state.params["z"]), y + a * np.asarray(state.params["y"])), score(z, y), a)
+        for z, y, many in zip(draws["z"], draws["y"], draws["alpha"], strict=True)
+        for a in many
+    ]
+    assert len(rows) == 5 * alphas
+    loss = np.mean([(edited - (unedited + a)) ** 2 for edited, unedited, a in rows])
+    # float32 sums of some ten terms
+    np.testing.assert_allclose(metrics.loss, loss, rtol=1e-5)
+    np.testing.assert_allclose(metrics.edited_score, np.mean([edited for edited, *_ in rows]), rtol=1e-5)
+    assert int(after.step) == 1
+
+
+def test_each_step_draws_anew_and_goes_down_the_gradient():
+    chain = optax.sgd(0.5)
+    state, frozen = fake_state(chain)
+    nets = fake_networks([])
+    step = train.make_step(nets, chain, fake_draw(1), clip=False)
+    grads = jax.grad(lambda params: objective.loss(nets, params, frozen, fake_draw(1)(0))[0])(state.params)
+    once, first = step(state, frozen)
+    for name, grad in grads.items():
+        # one float32 subtraction, fused or not
+        np.testing.assert_allclose(once.params[name], state.params[name] - 0.5 * grad, rtol=1e-6)
+    assert float(first.grad_norm) == pytest.approx(float(optax.tree.norm(grads)), rel=1e-6)
+    assert float(first.update_norm) == pytest.approx(float(optax.tree.norm(grads)) / 2, rel=1e-6)
+    _, second = step(once, frozen)
+    assert float(second.score) != float(first.score)
+
+
+def test_an_update_without_a_finite_norm_is_seen_before_it_is_saved():
+    chain = radam(1e30)
+    state, frozen = fake_state(chain)
+    after, metrics = train.make_step(fake_networks([]), chain, fake_draw(1), clip=False)(state, frozen)
+    assert np.isfinite(metrics.loss)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
+    assert np.isinf(metrics.update_norm)
+
+
+# ---- the step of the tiny generator
+
+
+@pytest.fixture(scope="module")
+def bench(generator, tmp_path_factory):
+    c = tiny_runs.config(generator, train__batch_size=16, train__learning_rate=0.1)
+    return workbench.prepare(c, str(tmp_path_factory.mktemp("bench") / "run"))
+
+
+def step_of(bench, **fields):
+    """The jitted step, the state that it begins with, and the uncompiled step."""
+    c = bench.config.copy_and_resolve_references()
+    c.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
+    bench = bench._replace(config=c)
+    transformer, chain = workbench.new_transformer(bench), train.optimizer(c.train)
+    step = train.make_step(bench.networks(transformer), chain, train.draws_of(bench, transformer), clip=False)
+    state = train.TrainState(jnp.zeros([], jnp.int32), transformer.state, chain.init(transformer.state))
+    return jax.jit(step), jax.device_put(state, jax.sharding.NamedSharding(bench.mesh, jax.P())), step
+
+
+@pytest.mark.parametrize(
+    ("fields", "moved", "fall"),
+    [
+        ({}, {"direction_z", "direction_y"}, 0.4),
+        ({"transformer__y": "none"}, {"direction_z"}, 0.8),
+        ({"transformer__z": "none"}, {"direction_y"}, 0.8),
+        ({"transformer__kind": "one_direction"}, {"direction_z"}, 0.9),
+    ],
+    ids=["z and y", "z only", "y only", "one direction"],
+)
+def test_the_loss_falls_and_only_the_transformer_changes(bench, fields, moved, fall):
+    frozen = jax.tree.map(np.array, bench.frozen)
+    step, start, _ = step_of(bench, **fields)
+    state, losses = start, []
+    for _ in range(150):
+        state, metrics = step(state, bench.frozen)
+        losses.append(metrics.loss)
+    assert np.mean(losses[-30:]) < fall * np.mean(losses[:30])
+    before, after = weights.named(start.params), weights.named(state.params)
+    assert {name.split("/")[0] for name in after} == moved
+    assert all(not np.array_equal(before[name], after[name]) for name in after)
+    jax.tree.map(np.testing.assert_array_equal, frozen, jax.tree.map(np.array, bench.frozen))
+
+
+def constants(jaxpr) -> list[tuple[int, ...]]:
+    """Shapes of the constants of a jaxpr and of all in it."""
+    closed = [jaxpr, *(part for part in jax.core.subjaxprs(jaxpr.jaxpr) if hasattr(part, "consts"))]
+    return [np.shape(const) for part in closed for const in part.consts]
+
+
+def test_frozen_weights_are_arguments_of_the_step(bench):
+    _, state, step = step_of(bench)
+    frozen = {leaf.shape for leaf in jax.tree.leaves(bench.frozen)}
+    assert (9, 256) in frozen
+    assert not frozen & set(constants(jax.make_jaxpr(step)(state, bench.frozen)))
+    text = jax.jit(step).lower(state, bench.frozen).as_text()
+    written = re.findall(r"stablehlo\.constant dense<[^>]{9,}> : tensor<([0-9x]*)x[a-z]", text)
+    # tables of the rectifier and small shapes, but no kernel: (9, 256), (4, 4, 16, 8), (4, 4, 8, 3)
+    found = {tuple(map(int, shape.split("x"))) for shape in written if shape}
+    assert found
+    assert all(len(shape) == 1 for shape in found), found
+    # and weights that are not known yet are enough to trace it
+    jax.eval_shape(step, state, jax.eval_shape(lambda: bench.frozen))
+
+
+# ---- the optimizer
+
+
+def rates(steps: int, **fields) -> list[float]:
+    """What each step takes from a parameter whose gradient is always 1: Adam's steps are then the rate itself."""
+    c = tiny_runs.config("", **{"train__optimizer": "adam", "train__learning_rate": 0.1} | fields)
+    chain, params = train.optimizer(c.train), {"w": jnp.ones(1)}
+    state, taken = chain.init(params), []
+    update = jax.jit(chain.update)
+    for _ in range(steps):
+        updates, state = update({"w": jnp.ones(1)}, state, params)
+        taken.append(-float(updates["w"][0]))
+    return taken
+
+
+def test_a_constant_rate_is_constant():
+    # Adam's epsilon and float32
+    np.testing.assert_allclose(rates(6), 0.1, rtol=1e-5)
+
+
+def test_a_warm_up_rises_from_zero_by_equal_steps():
+    wanted = [0, 0.025, 0.05, 0.075, 0.1, 0.1, 0.1]
+    np.testing.assert_allclose(rates(7, train__warmup_steps=4), wanted, rtol=1e-5)
+
+
+def test_cosine_falls_to_zero_at_the_last_step():
+    wanted = [0.05 * (1 + np.cos(np.pi * step / 8)) for step in range(9)]
+    found = rates(9, train__schedule="cosine", train__num_steps=8)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-8)
+    assert found[4] == pytest.approx(0.05, rel=1e-5)
+
+
+def test_cosine_begins_where_the_warm_up_ends():
+    wanted = [0, 0.05, *(0.05 * (1 + np.cos(np.pi * step / 8)) for step in range(9))]
+    found = rates(11, train__schedule="cosine", train__warmup_steps=2, train__num_steps=10)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-8)
+
+
+def test_radam_begins_with_momentum_at_the_same_rate():
+    # steps 1 to 5 are bias-corrected momentum, of a gradient that is always 1
+    wanted = [0, 0.05, 0.1, 0.1, 0.1]
+    np.testing.assert_allclose(rates(5, train__optimizer="radam", train__warmup_steps=2), wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "radam"])
+def test_weight_decay_is_decoupled(optimizer):
+    # from a parameter of 1, besides the gradient's 0.1: rate times decay
+    found = rates(3, train__optimizer=optimizer, train__weight_decay=0.5)
+    np.testing.assert_allclose(found, 0.1 + 0.1 * 0.5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "radam"])
+def test_gradients_are_clipped_by_their_norm(optimizer):
+    c = tiny_runs.config("", train__optimizer=optimizer, train__clip_norm=1.0)
+    chain, params = train.optimizer(c.train), {"a": jnp.zeros(1), "b": jnp.zeros(1)}
+    grads = {"a": jnp.array([30.0]), "b": jnp.array([40.0])}
+    _, state = chain.update(grads, chain.init(params), params)
+    moments = next(leaf for leaf in jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "mu")) if hasattr(leaf, "mu"))
+    # a tenth of the clipped gradient is the first momentum
+    np.testing.assert_allclose([moments.mu["a"][0], moments.mu["b"][0]], [0.06, 0.08], rtol=1e-6)

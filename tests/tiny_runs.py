@@ -85,10 +85,9 @@ def arguments(c: configs.ConfigDict, workdir: pathlib.Path, job: str = "train") 
 
 def python(code: str, *words: str, devices: int = 1) -> subprocess.CompletedProcess:
     """A new Python in the repository, with this many virtual CPU devices."""
-    environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "JAX_PLATFORMS": "cpu",
-    }
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    if devices > 1:
+        environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     command = [sys.executable, "-c", code, *words]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 

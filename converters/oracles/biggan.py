@@ -1,5 +1,6 @@
 """BigGAN as ported for GANalyze: 128, 256 and 512 pixels (Brock et al., 2019, appendix B)."""
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -7,7 +8,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from latentjax.errors import InputError
-import itertools
 
 EMBEDDING = 128
 

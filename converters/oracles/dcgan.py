@@ -1,10 +1,10 @@
 """The class-conditional DCGAN of painted eyes (PyPI omniart-eye-generator; Radford et al., 2016)."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
 from torch import nn
-import itertools
 
 
 class DCGAN(nn.Module):
@@ -37,6 +37,13 @@ class DCGAN(nn.Module):
         layers += [nn.ConvTranspose2d(widths[-1], 3, 4, stride=2, padding=1, bias=False), nn.Tanh()]
         self.main = nn.Sequential(*layers)
         self.eval()
+
+    @property
+    def last(self) -> nn.ConvTranspose2d:
+        """The layer that makes the colours, before the tanh."""
+        layer = self.main[-2]
+        assert isinstance(layer, nn.ConvTranspose2d)
+        return layer
 
     def forward(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Generate images [B, 3, R, R] in [-1, 1] from z [B, latent_dim] and y [B, num_classes]."""

@@ -87,7 +87,8 @@ class PaddedConv(nn.Conv2d):
         """Zeros to add at (left, right, top, bottom) of a map of this height and width."""
         size, stride = self.kernel_size[0], self.stride[0]
         if self.symmetric:
-            return ((size - 1) // 2,) * 4
+            side = (size - 1) // 2
+            return side, side, side, side
         horizontal = same_padding(self.extent or width, size, stride)
         return horizontal + same_padding(self.extent or height, size, stride)
 

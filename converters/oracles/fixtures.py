@@ -17,9 +17,10 @@ POWER_ITERATIONS = 3  # few: the stored u must be measurably off, or a test coul
 def randomise(module: nn.Module, seed: int = 0) -> None:
     """Fill an oracle in place with random but well-conditioned weights.
 
-    Weights have a standard deviation near 1 / sqrt(fan in), norms gains around 1 and small biases, running
-    statistics come from one forward pass of random inputs, spectral norms' u from a few power iterations and the
-    attention's gamma is 0.7. A generator's images are then neither saturated nor flat.
+    Weights have a standard deviation near 1 / sqrt(fan in), norms have gains around 1 and small biases, running
+    statistics come from one forward pass of random inputs (the smallest variances raised), spectral norms' u from
+    a few power iterations, and the attention's gamma is 0.7. A generator's images are then neither saturated nor
+    flat.
 
     Args:
         module: a BigGAN, DCGAN, EfficientNet or Transformer of this folder, in any floating dtype.
@@ -131,18 +132,18 @@ def _blobs(batch: int, generator: torch.Generator) -> torch.Tensor:
 
 
 def _calibrate_contrast(module: BigGAN | DCGAN, generator: torch.Generator) -> None:
-    """Scale and centre what goes into the last tanh to a mean size of 0.4 over random inputs."""
-    seen = []
-    last = module.colorize if isinstance(module, BigGAN) else module.main[-2]
+    """Scale and centre what goes into the last tanh to a mean size of 0.35 over random inputs."""
+    seen: list[torch.Tensor] = []
+    last = module.colorize if isinstance(module, BigGAN) else module.last
     hook = last.register_forward_hook(lambda part, inputs, output: seen.append(output))
     module(*sample_inputs(module, 4, generator))
     hook.remove()
-    bias = seen[0].mean((0, 2, 3), keepdim=True)
-    scale = 0.4 / (seen[0] - bias).abs().mean()
-    if isinstance(module, BigGAN):
+    mean = seen[0].mean((0, 2, 3), keepdim=True)
+    scale = 0.35 / (seen[0] - mean).abs().mean()
+    if isinstance(module, DCGAN):
+        module.last.weight.mul_(scale)
+    elif module.colorize.module.bias is not None:
         # Spectral norm undoes a scale of the convolution, so the norm and ReLU before it carry the scale.
-        module.colorize.module.bias.sub_(bias.flatten()).mul_(scale)
+        module.colorize.module.bias.sub_(mean.flatten()).mul_(scale)
         module.ScaledCrossReplicaBN.weight.mul_(scale)
         module.ScaledCrossReplicaBN.bias.mul_(scale)
-    else:
-        last.weight.mul_(scale)

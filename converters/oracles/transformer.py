@@ -65,9 +65,11 @@ class Spec(NamedTuple):
         return cls(found[1], tuple(re.split(", ?", found[2])))
 
 
-def _map(form: str, inputs: int, outputs: int) -> nn.Module | nn.Parameter:
-    if form == "vector":
-        return nn.Parameter(torch.randn(1, outputs))
+def _vector(outputs: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(1, outputs))
+
+
+def _network(form: str, inputs: int, outputs: int) -> nn.Module:
     if form == "linear":
         return nn.Linear(inputs, outputs)
     return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), nn.Linear(outputs, outputs))
@@ -130,14 +132,18 @@ class Transformer(nn.Module):
             return
         widths = {"z": self.latent_dim, "y": self.num_classes, "noise": noise}
         inputs = sum(widths[name] for name in spec.inputs)
-        if names == ("directions",):
-            maps = [_map(spec.form, inputs, outputs) for _ in range(num_directions)]
-            self.directions = nn.ParameterList(maps) if spec.form == "vector" else nn.ModuleList(maps)
+        several = range(num_directions)
+        if names == ("directions",) and spec.form == "vector":
+            self.directions = nn.ParameterList(_vector(outputs) for _ in several)
+        elif names == ("directions",):
+            self.directions = nn.ModuleList(_network(spec.form, inputs, outputs) for _ in several)
+        elif spec.form == "vector":
+            setattr(self, names[0], _vector(outputs))
         elif len(names) == 2:
             setattr(self, names[0], nn.Linear(inputs, outputs))
             setattr(self, names[1], nn.Linear(outputs, outputs))
         else:
-            setattr(self, names[0], _map(spec.form, inputs, outputs))
+            setattr(self, names[0], _network(spec.form, inputs, outputs))
 
     def _direction(
         self, spec: Spec, names: tuple[str, ...], values: dict[str, torch.Tensor | None], direction: int

@@ -1,0 +1,53 @@
+"""Figures from finished evaluations."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentjax.errors import InputError
+from latentjax.report import __main__ as report
+
+
+def evaluation(folder, offset: float = 0.0, names: str = "abcde"):
+    """A made evaluation folder whose strip i changes by i / 10."""
+    (folder / "grids").mkdir(parents=True)
+    alphas = [-0.5, 0.0, 0.5]
+    (folder / "summary.json").write_text(json.dumps({"alphas": alphas}))
+    with open(folder / "scores.csv", "w") as file, open(folder / "manifest.jsonl", "w") as manifest:
+        table = csv.writer(file)
+        table.writerow(["name", "noise_seed", "alpha", "score", "redness"])
+        for i, name in enumerate(names):
+            colour = (50 * i, 0, 0)
+            Image.new("RGB", (90, 30), colour).save(folder / "grids" / f"{name}.png")
+            for alpha in alphas:
+                table.writerow([name, 0, alpha, 0.5 + offset + i * alpha / 10, 0.1])
+                record = {"name": name, "noise_seed": 0, "alpha": alpha, "strip": f"{name}.png"}
+                manifest.write(json.dumps(record) + "\n")
+    return folder
+
+
+def test_curves_of_several_runs(tmp_path):
+    runs = [f"{label}={evaluation(tmp_path / label, offset)}" for label, offset in (("one", 0.0), ("two", 0.1))]
+    report.command(["curves", str(tmp_path / "out.png"), *runs])
+    assert Image.open(tmp_path / "out.png").width > 500
+
+
+def test_curves_of_different_latents_are_refused(tmp_path):
+    runs = [f"x={evaluation(tmp_path / 'x')}", f"y={evaluation(tmp_path / 'y', names='abcdf')}"]
+    with pytest.raises(InputError, match="other latents"):
+        report.command(["curves", str(tmp_path / "out.png"), *runs])
+
+
+def test_strips_are_chosen_by_rank_of_the_change(tmp_path):
+    report.command(["strips", str(tmp_path / "out.png"), str(evaluation(tmp_path / "e")), "--count=3"])
+    sheet = np.asarray(Image.open(tmp_path / "out.png"))
+    # ranks 1, 3 and 5 of five strips whose change grows with their redness
+    assert [int(sheet[row, -45, 0]) for row in (15, 45, 75)] == [200, 100, 0]
+
+
+def test_a_folder_that_is_no_evaluation_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no finished evaluation"):
+        report.command(["strips", str(tmp_path / "out.png"), str(tmp_path)])
