@@ -3,11 +3,11 @@
 import ast
 import difflib
 import hashlib
-import importlib.util
 import json
 import math
 import pathlib
 import re
+import runpy
 from typing import TYPE_CHECKING, Any
 
 from ml_collections import config_dict
@@ -67,15 +67,14 @@ def load(path: str) -> ConfigDict:
     todo = "give a file, such as configs/demo.py"
     if not pathlib.Path(file).is_file():
         raise InputError("--config", f"{file or repr(file)} is not there", todo)
-    spec = importlib.util.spec_from_file_location("latentjax_config", file)
-    if spec is None or spec.loader is None:
+    if not file.endswith(".py"):
         raise InputError("--config", f"{file} is no Python file", todo)
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        if not hasattr(module, "get_config"):
+        # run_path, unlike an import, leaves no compiled copy beside the file that could be out of date
+        names = runpy.run_path(file, run_name="latentjax_config")
+        if "get_config" not in names:
             raise InputError("--config", f"{file} has no get_config", todo)
-        config = module.get_config(variants)
+        config = names["get_config"](variants) if variants else names["get_config"]()
     except InputError:
         raise
     except Exception as error:  # the file is the user's own code

@@ -39,8 +39,8 @@ class Network:
         return self._jitted(self.state, *args)
 
 
-class Generator(Network):
-    """G(z [B, Z], y [B, K]) -> images [B, R, R, 3] float32 in [-1, 1]."""
+class LatentNetwork(Network):
+    """A network whose first arguments are z [B, Z] and y [B, K]."""
 
     @property
     def latent_dim(self) -> int:
@@ -51,6 +51,10 @@ class Generator(Network):
     def num_classes(self) -> int:
         """K."""
         return self._module.num_classes
+
+
+class Generator(LatentNetwork):
+    """G(z [B, Z], y [B, K]) -> images [B, R, R, 3] float32 in [-1, 1]."""
 
     @property
     def resolution(self) -> int:
@@ -66,18 +70,8 @@ class Assessor(Network):
         return self._jitted(self.state, images, method="logits")
 
 
-class LatentTransformer(Network):
+class LatentTransformer(LatentNetwork):
     """T(z [B, Z], y [B, K], alpha, noise) -> z' [B, Z], y' [B, K]; alpha is [B] or one number."""
-
-    @property
-    def latent_dim(self) -> int:
-        """Z."""
-        return self._module.latent_dim
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return self._module.num_classes
 
     @property
     def noise_dims(self) -> tuple[int, int]:

@@ -173,6 +173,6 @@ class Transformer(nnx.Module):
         if self.renorm == "none":
             return moved
         if self.renorm == "batch":
-            return moved * (jnp.linalg.norm(z) / jnp.linalg.norm(moved))
+            return jnp.linalg.norm(z) * moved / jnp.linalg.norm(moved)
         length, moved_length = (jnp.linalg.norm(x, axis=1, keepdims=True) for x in (z, moved))
-        return jnp.where(alpha == 0, z, moved * (length / moved_length))
+        return jnp.where(alpha == 0, z, length * moved / moved_length)

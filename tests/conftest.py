@@ -2,6 +2,9 @@
 
 import os
 import pathlib
+import re
+import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -13,3 +16,47 @@ def reference() -> pathlib.Path:
     if not folder:
         pytest.skip("LATENTJAX_REFERENCE is not set")
     return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A model folder: a DCGAN with random weights, 6 latent dimensions, 3 classes, pictures of 8 x 8 pixels."""
+    from flax import nnx
+
+    from latentjax import weights
+
+    config = {"latent_dim": 6, "num_classes": 3, "widths": [8]}
+    folder = tmp_path_factory.mktemp("generator") / "tiny"
+    arrays = weights.named(nnx.state(weights.build("dcgan", config)))
+    weights.save(folder, arrays, "dcgan", config, {"file": "", "sha256": ""})
+    return folder
+
+
+@pytest.fixture
+def refused(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Calls a main() with arguments that it must refuse, and gives the line after "error: ".
+
+    Asserts exit code 2, one line on stderr beside the log, and that nothing is written below `tmp_path`.
+    """
+
+    def contents() -> dict[pathlib.Path, bytes]:
+        return {path: path.read_bytes() if path.is_file() else b"" for path in tmp_path.rglob("*")}
+
+    def call(main: Callable[[], int], *arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        before = contents()
+        capsys.readouterr()
+        code = main()
+        assert contents() == before
+        out, err = capsys.readouterr()
+        assert (code, out) == (2, ""), (code, out, err)
+        # the log may have told of the devices before
+        log, _, line = err.rpartition("error: ")
+        assert "error: " not in log
+        assert "Traceback" not in err
+        assert re.fullmatch(r"[^\n]+: [^\n]+; [^\n]+\n", line), err
+        return line
+
+    return call

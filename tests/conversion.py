@@ -1,5 +1,8 @@
 """From an oracle or a published file to our network, without a folder in between."""
 
+import pathlib
+import subprocess
+import sys
 from typing import Any
 
 import jax.numpy as jnp
@@ -56,3 +59,9 @@ def nchw(images: np.ndarray) -> torch.Tensor:
 def worst(ours: Any, theirs: Any) -> float:
     """The largest absolute difference."""
     return float(np.abs(np.asarray(jnp.asarray(ours)) - np.asarray(theirs)).max())
+
+
+def run_command(module: str, *arguments: str) -> int:
+    """The exit code of `python -m MODULE ARGUMENTS` in the repository."""
+    root = pathlib.Path(__file__).parent.parent
+    return subprocess.run([sys.executable, "-m", module, *arguments], cwd=root, timeout=300).returncode

@@ -21,7 +21,7 @@ from latentjax.properties import PROPERTIES
 from tests import tiny_runs
 
 # another batch size is another program, whose convolutions add up in another order: some last digits of float32
-# in the images, times the score's slope of 5.6 over an image's colourfulness
+# in the images, times the score's slope of 5.33 over an image's colourfulness
 ROUNDING = 1e-5
 OUTPUTS = {"index.html", "summary.json", "scores.csv", "curves.png", "manifest.jsonl", "grids"}
 BOOKKEEPING = {"evaluation.json", "strips.jsonl"}  # what a stopped evaluation goes on from

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import latentjax
-from latentjax import latents, objective, weights
+from latentjax import distributed, latents, networks, objective, weights
 from latentjax.jobs import train, workbench
 from latentjax.radam import radam
 from tests import tiny_runs
@@ -269,7 +269,7 @@ def fake_draw(alphas_per_latent):
 def test_all_alphas_of_a_latent_share_its_unedited_pass(alphas):
     calls, chain = [], optax.sgd(0.5)
     state, frozen = fake_state(chain)
-    step = train.make_step(fake_networks(calls), chain, fake_draw(alphas), clip=False)
+    step = jax.jit(train.make_step(fake_networks(calls), chain, fake_draw(alphas), clip=False))
     after, metrics = step(state, frozen)
     assert calls == [(5, 6), (5 * alphas, 6)]
     # equation (2) by hand, in float64
@@ -296,8 +296,8 @@ def test_each_step_draws_anew_and_goes_down_the_gradient():
     chain = optax.sgd(0.5)
     state, frozen = fake_state(chain)
     nets = fake_networks([])
-    step = train.make_step(nets, chain, fake_draw(1), clip=False)
-    grads = jax.grad(lambda params: objective.loss(nets, params, frozen, fake_draw(1)(0))[0])(state.params)
+    step = jax.jit(train.make_step(nets, chain, fake_draw(1), clip=False))
+    grads = jax.jit(jax.grad(lambda params: objective.loss(nets, params, frozen, fake_draw(1)(0))[0]))(state.params)
     once, first = step(state, frozen)
     for name, grad in grads.items():
         # one float32 subtraction, fused or not
@@ -311,10 +311,47 @@ def test_each_step_draws_anew_and_goes_down_the_gradient():
 def test_an_update_without_a_finite_norm_is_seen_before_it_is_saved():
     chain = radam(1e30)
     state, frozen = fake_state(chain)
-    after, metrics = train.make_step(fake_networks([]), chain, fake_draw(1), clip=False)(state, frozen)
+    after, metrics = jax.jit(train.make_step(fake_networks([]), chain, fake_draw(1), clip=False))(state, frozen)
     assert np.isfinite(metrics.loss)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
     assert np.isinf(metrics.update_norm)
+
+
+def learned(step, state, frozen) -> tuple[train.TrainState, float]:
+    """The state after 150 steps, and the last losses as a share of the first."""
+    losses = []
+    for _ in range(150):
+        state, metrics = step(state, frozen)
+        losses.append(metrics.loss)
+    return state, float(np.mean(losses[-30:]) / np.mean(losses[:30]))
+
+
+@pytest.mark.parametrize(
+    ("directions", "moved"),
+    [
+        (("two_layer(z, noise)", "two_layer(y, noise)"), {"direction_z", "direction_y"}),
+        (("two_layer(z, noise)", "none"), {"direction_z"}),
+        (("none", "two_layer(y, noise)"), {"direction_y"}),
+        (("vector", "none"), {"direction_z"}),
+    ],
+    ids=["z and y", "z only", "y only", "one direction"],
+)
+def test_every_kind_learns(directions, moved):
+    sizes = {"latent_dim": 6, "num_classes": 3, "noise_dim_y": 2, "class_reg": 1.0}
+    record = {"kind": "transformer", "config": sizes | dict(zip("zy", directions, strict=True))}
+    transformer, chain = networks.LatentTransformer(weights.build(**record), record), radam(0.1)
+    _, frozen = fake_state(chain)
+    nets = fake_networks([])._replace(transformer=transformer.apply)
+    draws = FAKE | {"batch": 16, "noise_shapes": transformer.noise_dims}
+    step = jax.jit(
+        train.make_step(nets, chain, lambda step: latents.draw(3, step, alphas_per_latent=1, **draws), clip=False)
+    )
+    start = train.TrainState(jnp.zeros([], jnp.int32), transformer.state, chain.init(transformer.state))
+    end, share = learned(step, start, frozen)
+    assert share < 0.8
+    before, after = weights.named(start.params), weights.named(end.params)
+    assert {name.split("/")[0] for name in after} == moved
+    assert all(not np.array_equal(before[name], after[name]) for name in after)
 
 
 # ---- the step of the tiny generator
@@ -326,52 +363,27 @@ def bench(generator, tmp_path_factory):
     return workbench.prepare(c, str(tmp_path_factory.mktemp("bench") / "run"))
 
 
-def step_of(bench, **fields):
-    """The jitted step, the state that it begins with, and the uncompiled step."""
-    c = bench.config.copy_and_resolve_references()
-    c.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
-    bench = bench._replace(config=c)
-    transformer, chain = workbench.new_transformer(bench), train.optimizer(c.train)
+def step_of(bench):
+    """The step, and the state that it begins with."""
+    transformer, chain = workbench.new_transformer(bench), train.optimizer(bench.config.train)
     step = train.make_step(bench.networks(transformer), chain, train.draws_of(bench, transformer), clip=False)
     state = train.TrainState(jnp.zeros([], jnp.int32), transformer.state, chain.init(transformer.state))
-    return jax.jit(step), jax.device_put(state, jax.sharding.NamedSharding(bench.mesh, jax.P())), step
+    return step, jax.device_put(state, distributed.replicated(bench.mesh))
 
 
-@pytest.mark.parametrize(
-    ("fields", "moved", "fall"),
-    [
-        ({}, {"direction_z", "direction_y"}, 0.4),
-        ({"transformer__y": "none"}, {"direction_z"}, 0.8),
-        ({"transformer__z": "none"}, {"direction_y"}, 0.8),
-        ({"transformer__kind": "one_direction"}, {"direction_z"}, 0.9),
-    ],
-    ids=["z and y", "z only", "y only", "one direction"],
-)
-def test_the_loss_falls_and_only_the_transformer_changes(bench, fields, moved, fall):
-    frozen = jax.tree.map(np.array, bench.frozen)
-    step, start, _ = step_of(bench, **fields)
-    state, losses = start, []
-    for _ in range(150):
-        state, metrics = step(state, bench.frozen)
-        losses.append(metrics.loss)
-    assert np.mean(losses[-30:]) < fall * np.mean(losses[:30])
-    before, after = weights.named(start.params), weights.named(state.params)
-    assert {name.split("/")[0] for name in after} == moved
-    assert all(not np.array_equal(before[name], after[name]) for name in after)
-    jax.tree.map(np.testing.assert_array_equal, frozen, jax.tree.map(np.array, bench.frozen))
-
-
-def constants(jaxpr) -> list[tuple[int, ...]]:
-    """Shapes of the constants of a jaxpr and of all in it."""
-    closed = [jaxpr, *(part for part in jax.core.subjaxprs(jaxpr.jaxpr) if hasattr(part, "consts"))]
-    return [np.shape(const) for part in closed for const in part.consts]
+def test_the_loss_falls_and_the_frozen_weights_stay(bench):
+    before = jax.tree.map(np.array, bench.frozen)
+    step, state = step_of(bench)
+    _, share = learned(jax.jit(step, donate_argnums=0), state, bench.frozen)
+    assert share < 0.4
+    jax.tree.map(np.testing.assert_array_equal, before, jax.tree.map(np.array, bench.frozen))
 
 
 def test_frozen_weights_are_arguments_of_the_step(bench):
-    _, state, step = step_of(bench)
+    step, state = step_of(bench)
     frozen = {leaf.shape for leaf in jax.tree.leaves(bench.frozen)}
     assert (9, 256) in frozen
-    assert not frozen & set(constants(jax.make_jaxpr(step)(state, bench.frozen)))
+    assert not frozen & {np.shape(const) for const in jax.make_jaxpr(step)(state, bench.frozen).consts}
     text = jax.jit(step).lower(state, bench.frozen).as_text()
     written = re.findall(r"stablehlo\.constant dense<[^>]{9,}> : tensor<([0-9x]*)x[a-z]", text)
     # tables of the rectifier and small shapes, but no kernel: (9, 256), (4, 4, 16, 8), (4, 4, 8, 3)
@@ -383,6 +395,9 @@ def test_frozen_weights_are_arguments_of_the_step(bench):
 
 
 # ---- the optimizer
+
+
+RATE = 1e-4  # 1 - .999^t has lost some three of float32's digits in the first steps
 
 
 def rates(steps: int, **fields) -> list[float]:
@@ -398,39 +413,38 @@ def rates(steps: int, **fields) -> list[float]:
 
 
 def test_a_constant_rate_is_constant():
-    # Adam's epsilon and float32
-    np.testing.assert_allclose(rates(6), 0.1, rtol=1e-5)
+    np.testing.assert_allclose(rates(6), 0.1, rtol=RATE)
 
 
 def test_a_warm_up_rises_from_zero_by_equal_steps():
     wanted = [0, 0.025, 0.05, 0.075, 0.1, 0.1, 0.1]
-    np.testing.assert_allclose(rates(7, train__warmup_steps=4), wanted, rtol=1e-5)
+    np.testing.assert_allclose(rates(7, train__warmup_steps=4), wanted, rtol=RATE)
 
 
 def test_cosine_falls_to_zero_at_the_last_step():
     wanted = [0.05 * (1 + np.cos(np.pi * step / 8)) for step in range(9)]
     found = rates(9, train__schedule="cosine", train__num_steps=8)
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-8)
-    assert found[4] == pytest.approx(0.05, rel=1e-5)
+    np.testing.assert_allclose(found, wanted, rtol=RATE, atol=1e-8)
+    assert found[4] == pytest.approx(0.05, rel=RATE)
 
 
 def test_cosine_begins_where_the_warm_up_ends():
     wanted = [0, 0.05, *(0.05 * (1 + np.cos(np.pi * step / 8)) for step in range(9))]
     found = rates(11, train__schedule="cosine", train__warmup_steps=2, train__num_steps=10)
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(found, wanted, rtol=RATE, atol=1e-8)
 
 
 def test_radam_begins_with_momentum_at_the_same_rate():
     # steps 1 to 5 are bias-corrected momentum, of a gradient that is always 1
     wanted = [0, 0.05, 0.1, 0.1, 0.1]
-    np.testing.assert_allclose(rates(5, train__optimizer="radam", train__warmup_steps=2), wanted, rtol=1e-5)
+    np.testing.assert_allclose(rates(5, train__optimizer="radam", train__warmup_steps=2), wanted, rtol=RATE)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "radam"])
 def test_weight_decay_is_decoupled(optimizer):
     # from a parameter of 1, besides the gradient's 0.1: rate times decay
     found = rates(3, train__optimizer=optimizer, train__weight_decay=0.5)
-    np.testing.assert_allclose(found, 0.1 + 0.1 * 0.5, rtol=1e-5)
+    np.testing.assert_allclose(found, 0.1 + 0.1 * 0.5, rtol=RATE)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "radam"])

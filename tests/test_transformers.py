@@ -31,10 +31,10 @@ def test_latents_move_as_published(reference, kind):
     golden = np.load(reference / "golden" / f"transformer_{kind}.npz")
     state = torch_file.state_dict(torch_file.read(reference / "golden" / f"transformer_{kind}.pth"))
     transformer = network("transformer", "transformer", state, num_classes=golden["y"].shape[1])
-    noise = tuple(golden[name] if name in golden else None for name in ("noise_z", "noise_y"))
+    noise = tuple(golden.get(name) for name in ("noise_z", "noise_y"))
     z, y = transformer(golden["z"], golden["y"], golden["alpha"], noise)
     assert worst(z, golden["z_out"]) <= Z
-    assert worst(y, golden["y_out"] if "y_out" in golden else golden["y"]) <= Y
+    assert worst(y, golden.get("y_out", golden["y"])) <= Y
 
 
 @pytest.mark.parametrize("kind", [kind.published for kind in transformers.KINDS.values()])

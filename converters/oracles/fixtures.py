@@ -135,7 +135,11 @@ def _calibrate_contrast(module: BigGAN | DCGAN, generator: torch.Generator) -> N
     """Scale and centre what goes into the last tanh to a mean size of 0.35 over random inputs."""
     seen: list[torch.Tensor] = []
     last = module.colorize if isinstance(module, BigGAN) else module.last
-    hook = last.register_forward_hook(lambda part, inputs, output: seen.append(output))
+
+    def keep(part: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        seen.append(output)
+
+    hook = last.register_forward_hook(keep)
     module(*sample_inputs(module, 4, generator))
     hook.remove()
     mean = seen[0].mean((0, 2, 3), keepdim=True)

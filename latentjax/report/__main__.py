@@ -1,7 +1,7 @@
 """Figures from finished evaluations: python -m latentjax.report curves|strips.
 
-    python -m latentjax.report curves OUT.png "z and y=runs/demo/evaluation/sampled-200" "z only=..."
-    python -m latentjax.report strips OUT.png runs/demo/evaluation/sampled-200
+python -m latentjax.report curves OUT.png "z and y=runs/demo/evaluation/sampled-200" "z only=..."
+python -m latentjax.report strips OUT.png runs/demo/evaluation/sampled-200
 """
 
 import csv
