@@ -134,7 +134,7 @@ class Checkpoints:
         shapes = {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding) for name, leaf in leaves.items()
         }
-        restored = self._manager.restore(step, args=ocp.args.StandardRestore(shapes))
+        restored = dict(self._manager.restore(step, args=ocp.args.StandardRestore(shapes)))
         if digest(restored) != (self._manager.metrics(step) or {}).get("sha256"):
             raise ValueError("its checksum does not match")
         return jax.tree.unflatten(jax.tree.structure(template), (everything | restored).values())

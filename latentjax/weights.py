@@ -37,9 +37,20 @@ def build(kind: str, config: dict[str, Any], *, seed: int = 0) -> nnx.Module:
     return CLASSES[kind](**config, rngs=nnx.Rngs(seed))
 
 
+class OneKey:
+    """Stands for nnx.Rngs where only shapes are wanted: its counters cost seconds when they are traced."""
+
+    def __init__(self) -> None:
+        self._key = jax.random.key(0)
+
+    def params(self) -> jax.Array:
+        """The same key for every weight."""
+        return self._key
+
+
 def abstract(kind: str, config: dict[str, Any]) -> nnx.Module:
     """The module with shapes in place of weights: the exact tree that a file must fill."""
-    return nnx.eval_shape(lambda: build(kind, config))
+    return nnx.eval_shape(lambda: CLASSES[kind](**config, rngs=OneKey()))
 
 
 def named(state: Any) -> dict[str, Any]:
@@ -49,7 +60,11 @@ def named(state: Any) -> dict[str, Any]:
 
 def shapes_of(kind: str, config: dict[str, Any]) -> Shapes:
     """Path to shape of every weight of a kind."""
-    return {path: tuple(leaf.shape) for path, leaf in named(nnx.state(abstract(kind, config))).items()}
+    return _shapes(abstract(kind, config))
+
+
+def _shapes(module: nnx.Module) -> Shapes:
+    return {path: tuple(leaf.shape) for path, leaf in named(nnx.state(module)).items()}
 
 
 def digest(arrays: dict[str, Any]) -> str:
@@ -118,7 +133,7 @@ def read_record(folder: os.PathLike | str, role: str) -> dict[str, Any]:
         if not os.path.exists(folder):
             raise InputError(folder, "does not exist", f"give a {role}'s model folder")
         if not os.path.isdir(folder):
-            todo = "give a model folder; python -m converters SOURCE DESTINATION makes one from a PyTorch file"
+            todo = "give a model folder (python -m converters SOURCE DESTINATION makes one from a PyTorch file)"
             raise InputError(folder, "is a file", todo)
         record = json.loads(path.read_text(encoding="utf-8"))
         kind, found = record["kind"], record["format"]
@@ -135,7 +150,8 @@ def read_record(folder: os.PathLike | str, role: str) -> dict[str, Any]:
         raise InputError(path, f"has unknown format {found!r} or kind {kind!r}", "use the latentjax that wrote it")
     if kind not in ROLES[role]:
         fitting = next(other for other, kinds in ROLES.items() if kind in kinds)
-        raise InputError(folder, f"holds a model for the role {fitting}, not {role} ({kind})", "give another folder")
+        what = f"holds a model for the role {fitting} ({kind}), not {role}"
+        raise InputError(folder, what, "give another folder")
     return record
 
 
@@ -159,7 +175,7 @@ def load(folder: os.PathLike | str, role: str) -> tuple[nnx.Module, dict[str, An
         raise InputError(file, f"cannot be read ({error!r})", "convert or copy the model again") from error
     try:
         module = abstract(record["kind"], record["config"])
-        expected = shapes_of(record["kind"], record["config"])
+        expected = _shapes(module)
     except Exception as error:  # model.json has no checksum: its config may hold anything
         where = pathlib.Path(folder) / "model.json"
         raise InputError(where, f"is damaged (config: {error!r:.200})", "convert or copy the model again") from error

@@ -121,6 +121,13 @@ def test_a_platform_that_is_not_there_is_refused(platform):
         distributed.start(platform)
 
 
+def test_a_platform_that_is_there_but_not_in_use_is_refused(monkeypatch):
+    # jax.config has no say once something has run on the accelerator
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    with pytest.raises(InputError, match=r"^config\.platform: is cpu, but JAX runs on gpu; use any$"):
+        distributed.start("cpu")
+
+
 def test_platforms_that_are_there_are_taken():
     assert distributed.start("any") == jax.devices()
     assert distributed.start(jax.default_backend()) == jax.devices()

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from converters import torch_file
+from converters import rules, torch_file
 from converters.oracles import efficientnet as oracle
 from converters.oracles import fixtures
-from tests.conversion import nchw, network, state_of, worst
+from latentjax import weights
+from latentjax.assessors.efficientnet import VARIANTS
+from tests.conversion import nchw, network, recipe_of, state_of, worst
 
 # B0's own float32 noise in the logits is 5e-6; 1e-4 leaves room for another order of sums
 LOGITS, SCORES = 1e-4, 2e-5
@@ -84,6 +86,16 @@ def test_logits_are_those_of_efficientnet_pytorch_071(variant):
         logits = model(((nchw(images) + 1) / 2 - mean) / std)
     assessor = network("efficientnet", "assessor", state_of(model), padding="native-same")
     assert worst(assessor.logits(images), logits) <= LOGITS
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_has_the_oracles_tensors(variant):
+    with torch.device("meta"):
+        model = oracle.EfficientNet(variant, num_classes=3)
+    state = {name: np.broadcast_to(np.float32(1), tensor.shape) for name, tensor in model.state_dict().items()}
+    recipe = recipe_of("efficientnet", state, padding="same")
+    assert recipe.config["variant"] == variant
+    assert rules.apply(recipe, weights.shapes_of(recipe.kind, recipe.config), "state")
 
 
 def test_gradients_to_the_image_are_the_oracles(random_b0):

@@ -198,18 +198,21 @@ def test_training_ends_with_previews_and_an_evaluation(generator, tmp_path):
 # ---- divergence
 
 
-def test_a_diverged_run_stops_in_one_line_and_keeps_the_checkpoint_before(generator, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("bad", [{"loss": np.float32("nan")}, {"update_norm": np.float32("inf")}], ids=str)
+def test_a_diverged_run_stops_in_one_line_and_keeps_the_checkpoint_before(
+    bad, generator, tmp_path, monkeypatch, capsys
+):
     steps, add = [], train.Log.add
 
-    def add_with_a_nan(log, metrics):
+    def add_something_bad(log, metrics):
         steps.append(metrics)
-        add(log, metrics._replace(loss=np.float32("nan")) if len(steps) == 25 else metrics)
+        add(log, metrics._replace(**bad) if len(steps) == 25 else metrics)
 
-    monkeypatch.setattr(train.Log, "add", add_with_a_nan)
+    monkeypatch.setattr(train.Log, "add", add_something_bad)
     c = tiny_runs.config(generator)
     assert launched(monkeypatch, c, tmp_path / "run") == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("error: training: diverged before step 30 (loss nan); ")
+    assert last.startswith("error: training: diverged before step 30 (loss ")
     assert last.endswith("; step 20 is kept")
     assert [line["step"] for line in tiny_runs.metrics(tmp_path / "run")] == [10, 20]
     assert not (tmp_path / "run" / "transformer").exists()

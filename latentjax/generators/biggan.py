@@ -3,6 +3,7 @@
 Spectral normalisation is a constant of the published weights and folded into them at conversion.
 """
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 from latentjax.layers import upsample
-import itertools
 
 
 class Architecture(NamedTuple):

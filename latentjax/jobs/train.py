@@ -194,8 +194,8 @@ class Log:
     def __init__(self, folder: pathlib.Path, checkpoints: Checkpoints, samples_per_step: int, first: int):
         from tensorboardX import SummaryWriter
 
-        drop_after(folder / "metrics.jsonl", first)
-        self._file = open(folder / "metrics.jsonl", "a", encoding="utf-8")
+        self._path = folder / "metrics.jsonl"
+        drop_after(self._path, first)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first + 1)
         self._checkpoints, self._samples = checkpoints, samples_per_step
         self._pending: list[Metrics] = []
@@ -206,7 +206,6 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
         self._board.close()
 
     def add(self, metrics: Metrics) -> None:
@@ -229,8 +228,8 @@ class Log:
             what = f"diverged before step {step} (loss {means['loss']:.4g})"
             raise InputError("training", what, f"{todo}; step {kept} is kept" if kept else todo)
         means["samples_per_second"] = len(fetched) * self._samples / (now - self._since)
-        self._file.write(json.dumps({"step": step, **means}) + "\n")
-        self._file.flush()
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **means}) + "\n")
         for name, value in means.items():
             self._board.add_scalar(name, value, step)
         self._losses += [float(m.loss) for m in fetched]
@@ -283,3 +282,4 @@ def export(bench: Workbench, transformer: networks.LatentTransformer, state: Tra
     card = CARD.format(steps=steps, folder=folder, config=json.dumps(transformer.config), **names)
     arrays = jax.device_get(weights.named(state.params))
     weights.save(folder, arrays, "transformer", transformer.config, source, card=card, replace=True)
+    logging.info("the learned direction is in %s", folder)

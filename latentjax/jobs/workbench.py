@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from absl import logging
+from absl import flags, logging
 from tqdm import tqdm
 
-from latentjax import config as configs
 from latentjax import calibration, distributed, embedded, latents, networks, weights
+from latentjax import config as configs
 from latentjax.errors import InputError
 from latentjax.objective import Frozen, Networks
 from latentjax.run_folder import RunFolder
@@ -52,8 +52,11 @@ def start(config: configs.ConfigDict) -> None:
     Raises:
         InputError: the platform asked for is not there.
     """
+    flags.FLAGS.mark_as_parsed()  # else absl warns that it logs before flags are parsed; ours are not absl's
+    logging.use_absl_handler()
     logging.set_verbosity(logging.INFO)
     logging.set_stderrthreshold("info")
+    logging.get_absl_handler().setFormatter(None)  # what happened, without where in the code
     # Orbax tells of every file it touches
     logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
     devices = distributed.start(config.platform)

@@ -1,0 +1,132 @@
+"""The folder of one evaluation: which strips are done, and what is written about them."""
+
+import csv
+import hashlib
+import io
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import logging
+
+from latentjax import latents, pictures
+from latentjax.errors import InputError
+from latentjax.files import write_json, write_text
+from latentjax.latents import Latent
+from latentjax.properties import PROPERTIES
+from latentjax.report import curves, gallery, statistics
+
+
+class Strip(NamedTuple):
+    """One latent with one noise seed: a row of the evaluation."""
+
+    latent: Latent
+    noise_seed: int
+
+    @property
+    def file(self) -> str:
+        """Name of its picture in grids/."""
+        noise = f"-noise{self.noise_seed}" if self.noise_seed else ""
+        return f"{latents.safe_name(self.latent.name)}{noise}.png"
+
+    @property
+    def key(self) -> str:
+        """What identifies the strip in strips.jsonl, by content."""
+        content = self.latent.z.tobytes() + self.latent.y.tobytes()
+        return f"{hashlib.sha256(content).hexdigest()}:{self.noise_seed}"
+
+
+def write_strip(
+    folder: pathlib.Path,
+    strip: Strip,
+    tiles: np.ndarray,
+    alphas: np.ndarray,
+    measured: dict[str, list[float]],
+) -> dict[str, Any]:
+    """Draws one strip; its record for strips.jsonl."""
+    title = strip.latent.name + (f" (noise {strip.noise_seed})" if strip.noise_seed else "")
+    image = pictures.strip(tiles, alphas.tolist(), measured["score"], title=title)
+    record = {"key": strip.key, "file": strip.file, "measured": measured}
+    return record | {"sha256": pictures.save_png(image, folder / strip.file)}
+
+
+def open_folder(folder: pathlib.Path, facts: dict[str, Any], strips: list[Strip]) -> dict[str, dict[str, Any]]:
+    """The finished strips of an evaluation folder, by file; makes the folder where it is missing.
+
+    Raises:
+        InputError: it is of other weights, alphas or latents.
+    """
+    header = folder / "evaluation.json"
+    if header.exists():
+        known = json.loads(header.read_text())
+        differing = [name for name in facts if known.get(name) != facts[name]]
+        if differing:
+            what = f"was made with another {' and '.join(differing)}"
+            raise InputError(folder, what, "choose another --config.evaluate.name")
+    log = folder / "strips.jsonl"
+    records = {}
+    for line in log.read_text().splitlines() if log.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # cut off when the process was killed: the strip is made again
+        if (folder / "grids" / record["file"]).exists():
+            records[record["file"]] = record
+    others = len(records.keys() - {strip.file for strip in strips})
+    if others:
+        what = f"holds {others} strips of other latents or noise seeds"
+        raise InputError(folder, what, "choose another --config.evaluate.name")
+    (folder / "grids").mkdir(parents=True, exist_ok=True)
+    for cut_off in (folder / "grids").glob(".*.part"):
+        cut_off.unlink()
+    write_json(header, facts)
+    write_text(log, "".join(json.dumps(record) + "\n" for record in records.values()))
+    return records
+
+
+def report(
+    folder: pathlib.Path, facts: dict[str, Any], records: list[dict[str, Any]], strips: list[Strip]
+) -> dict[str, Any]:
+    """Writes scores.csv, manifest.jsonl, curves.png, index.html and summary.json; returns the summary."""
+    alphas = facts["alphas"]
+    measured = {name: np.array([record["measured"][name] for record in records]) for name in ("score", *PROPERTIES)}
+    properties = {name: measured[name] for name in PROPERTIES}
+    count = len({strip.latent.name for strip in strips})
+    summary = statistics.summarise(measured["score"], alphas, properties, latents=count)
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(["name", "noise_seed", "alpha", "score", *PROPERTIES])
+    manifest = []
+    hashes = {name: facts[name] for name in ("generator", "assessor", "transformer")}
+    for record, strip in zip(records, strips, strict=True):
+        for i, alpha in enumerate(alphas):
+            values = [record["measured"][name][i] for name in ("score", *PROPERTIES)]
+            rows.writerow([strip.latent.name, strip.noise_seed, alpha, *values])
+            tile = {"name": strip.latent.name, "noise_seed": strip.noise_seed, "alpha": alpha}
+            manifest.append(tile | {"latent": strip.latent.source, **hashes, "strip": record["file"]})
+    write_text(folder / "scores.csv", table.getvalue())
+    write_text(folder / "manifest.jsonl", "".join(json.dumps(line) + "\n" for line in manifest))
+    curves.draw(folder / "curves.png", alphas, {folder.name: measured}, title=f"{folder.name}: {len(strips)} strips")
+    shown = [
+        {
+            "name": s.latent.name,
+            "noise_seed": s.noise_seed,
+            "file": r["file"],
+            "scores": r["measured"]["score"],
+        }
+        for r, s in zip(records, strips, strict=True)
+    ]
+    gallery.write(folder, f"Evaluation {folder.name}", summary, shown)
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def log_result(folder: pathlib.Path, summary: dict[str, Any]) -> None:
+    """The evaluation in two lines."""
+    logging.info("mean scores along alpha: %s", " ".join(f"{mean:.3f}" for mean in summary["score"]["mean"]))
+    if summary["achieved"] is None:
+        logging.info("look at %s", folder / "index.html")
+        return
+    limit = f"(at most {summary['achieved_limit']:.2f} is possible)"
+    logging.info("achieved %.3f %s; look at %s", summary["achieved"], limit, folder / "index.html")
