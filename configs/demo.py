@@ -4,7 +4,7 @@
 
 The generator is a class-conditional DCGAN of eyes cut from paintings (pip install -r requirements-demo.txt).
 The assessor measures colourfulness: sigmoid(slope (ln(M + 1) - centre)), M of Hasler and Suesstrunk (2003).
-Variants: z_only | y_only | one_direction.
+Variants: z_only | y_only | one_direction (the baseline, at its own learning rate).
 Hardware: 2 CPU cores, 3 minutes. Expected: mean scores rise from about .17 to .80 along alpha, achieved about .79.
 """
 
@@ -13,7 +13,8 @@ from configs import default
 VARIANTS = {
     "z_only": {"transformer.y": "none"},
     "y_only": {"transformer.z": "none"},
-    "one_direction": {"transformer.kind": "one_direction"},
+    # a single vector of length 10 has further to go: at 1e-2 it achieves .19, at 1e-1 .67
+    "one_direction": {"transformer.kind": "one_direction", "train.learning_rate": 1e-1},
 }
 
 

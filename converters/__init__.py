@@ -123,7 +123,7 @@ def convert(
         renorm: transformer: see `latentjax.transformers.Transformer` (default "batch", as published).
 
     Returns:
-        The model's kind, config and number of weights.
+        The model's kind, config and number of parameters, without running statistics, as papers count.
 
     Raises:
         InputError: not a readable file, a foreign architecture, a tensor that does not fit, an option that is
@@ -144,4 +144,5 @@ def convert(
     arrays = rules.apply(recipe, weights.shapes_of(recipe.kind, recipe.config), file.path)
     origin = {"file": os.path.basename(source), "sha256": file.sha256}
     weights.save(destination, arrays, recipe.kind, recipe.config, origin)
-    return {"kind": recipe.kind, "config": recipe.config, "weights": sum(a.size for a in arrays.values())}
+    parameters = sum(array.size for path, array in arrays.items() if not path.endswith(("/mean", "/var")))
+    return {"kind": recipe.kind, "config": recipe.config, "parameters": parameters}

@@ -74,7 +74,7 @@ def run(arguments: list[str]) -> None:
     if args.destination is None:
         raise InputError("destination", "is missing", "name the folder to make")
     done = convert(args.source, args.destination, args.kind, **options)
-    print(f"{args.destination}: {done['kind']} {done['config']}, {done['weights']:,} weights")
+    print(f"{args.destination}: {done['kind']} {done['config']}, {done['parameters']:,} parameters")
 
 
 def main() -> int:

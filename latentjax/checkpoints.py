@@ -53,6 +53,9 @@ class Checkpoints:
     Args:
         folder: local, absolute or relative, or gs://.
         keep: how many of the latest steps stay.
+
+    Raises:
+        InputError: the folder cannot be made, or is none.
     """
 
     def __init__(self, folder: str | os.PathLike, keep: int):
@@ -67,9 +70,12 @@ class Checkpoints:
             lightweight_initialize=True,  # else one damaged loss stops it
         )
         # the handler is named because a new process could otherwise not tell what a step holds
-        self._manager = ocp.CheckpointManager(
-            self.folder, item_handlers=ocp.StandardCheckpointHandler(), options=options
-        )
+        handler = ocp.StandardCheckpointHandler()
+        try:
+            self._manager = ocp.CheckpointManager(self.folder, item_handlers=handler, options=options)
+        except (OSError, ValueError) as error:
+            what = f"cannot hold checkpoints ({(str(error).splitlines() or [type(error).__name__])[0]})"
+            raise InputError(self.folder, what, "set --config.checkpoints.folder to a folder you can write") from error
         for step in self._manager.all_steps():
             self._best.losses[step] = self._loss_of(step)
 

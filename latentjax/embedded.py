@@ -5,7 +5,6 @@ import os
 import pathlib
 from typing import Any, NamedTuple
 
-from absl import logging
 from flax import nnx
 
 from latentjax import weights
@@ -74,7 +73,6 @@ def load(name: str, role: str) -> tuple[nnx.Module, dict[str, Any]]:
     source = packaged_file(packaged.package, packaged.file)
     folder = cache_folder() / "weights" / f"{name}-{importlib.metadata.version(packaged.package)}"
     if not (folder / "model.json").exists():
-        logging.info("converting %s into %s, once", name, folder)
         convert_into(source, folder, packaged.options)
     return weights.load(folder, role)
 

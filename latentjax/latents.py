@@ -70,7 +70,7 @@ def check_truncation(truncation: float) -> float:
     """
     number = isinstance(truncation, numbers.Real) and not isinstance(truncation, bool)
     if not number or not _MIN_TRUNCATION <= truncation <= 1:
-        raise InputError("latents.truncation", f"is {truncation!r}", "give a number in (0, 1], 1e-6 or more")
+        raise InputError("config.latents.truncation", f"is {truncation!r}", "give a number in (0, 1], 1e-6 or more")
     return float(truncation)
 
 
@@ -87,7 +87,7 @@ def check_classes(setting: str, num_classes: int) -> tuple[int, ...]:
     """
 
     def refuse(what: str) -> InputError:
-        return InputError("latents.classes", what, 'give "onehot", or some classes as in "onehot:3,7,9"')
+        return InputError("config.latents.classes", what, 'give "onehot", or some classes as in "onehot:3,7,9"')
 
     if setting == "onehot":
         return tuple(range(num_classes))

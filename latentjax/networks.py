@@ -123,7 +123,7 @@ def load_assessor(name: str | os.PathLike, **settings: float) -> Assessor:
     assessor = load(name, "assessor")
     if settings:
         if assessor.kind != "image_property":
-            raise InputError("assessor", f"{name} takes no {', '.join(settings)}", "leave these fields unset")
+            raise InputError("config.assessor", f"{name} takes no {', '.join(settings)}", "leave these fields unset")
         record = {"kind": assessor.kind, "config": assessor.config | settings}
         return Assessor(weights.build(**record), record)
     return assessor

@@ -120,8 +120,8 @@ class Transformer(nnx.Module):
         rngs: nnx.Rngs,
     ):
         if renorm not in RENORMS:
-            raise InputError("transformer.renorm", f"{renorm!r} is unknown", f"use one of {', '.join(RENORMS)}")
-        forms = {"z": parse_direction(z, "transformer.z"), "y": parse_direction(y, "transformer.y")}
+            raise InputError("config.transformer.renorm", f"{renorm!r} is unknown", f"use one of {', '.join(RENORMS)}")
+        forms = {"z": parse_direction(z, "config.transformer.z"), "y": parse_direction(y, "config.transformer.y")}
         noise_dims = {"z": noise_dim, "y": noise_dim_y}
         if noise_dim_y is None:
             noise_dims["y"] = int(noise_dim * num_classes / latent_dim)
@@ -133,7 +133,9 @@ class Transformer(nnx.Module):
             widths = {**sizes, "noise": noise_dims[name]}
             # with few classes the published formula gives no noise for y
             inputs = tuple(each for each in inputs if widths[each])
-            directions[name] = None if form == "none" else Direction(form, inputs, widths, sizes[name], rngs)
+            directions[name] = (
+                None if form == "none" or not sizes[name] else Direction(form, inputs, widths, sizes[name], rngs)
+            )
             if "noise" not in inputs:
                 noise_dims[name] = 0
         self.direction_z, self.direction_y = directions["z"], directions["y"]

@@ -118,7 +118,7 @@ def test_the_command_tells_what_it_made(files, tmp_path, monkeypatch, capsys):
     assert command.main() == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"{tmp_path}/eyes: dcgan {{'latent_dim': 6")
-    assert out.endswith(" weights\n")
+    assert out.endswith(", 1,880 parameters\n")  # 9 * 16 * 8 + 16 * 8 * 4 + 16 * 4 * 3 and norms' 2 * (8 + 4)
     assert err == ""
 
 
@@ -452,6 +452,7 @@ def test_a_biggan_512_of_full_width_converts_in_a_minute_and_three_gigabytes(tmp
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
     seconds = time.perf_counter() - start
     assert (done.returncode, done.stderr) == (0, "")
+    assert ", 82,296,804 parameters\n" in done.stdout
     gigabytes = int(done.stdout.split()[-1]) * 1024 / 1e9
     with capsys.disabled():
         print(f"\nBigGAN 512 converted in {seconds:.1f} s with at most {gigabytes:.2f} GB")

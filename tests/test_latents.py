@@ -50,7 +50,7 @@ def test_z_is_the_normal_cut_at_two_times_the_truncation(truncation):
 
 @pytest.mark.parametrize("truncation", [0, -0.5, 1.5, float("nan"), float("inf"), True, "1", None, 1e-40])
 def test_truncations_outside_the_unit_interval_are_refused(truncation):
-    with pytest.raises(InputError, match=r"^latents\.truncation: is "):
+    with pytest.raises(InputError, match=r"^config.latents\.truncation: is "):
         latents.sample_z(KEY, 1, 4, truncation)
 
 
@@ -85,10 +85,10 @@ def test_class_settings_name_their_labels():
      "onehot:²", "onehot:" + "1" * 5000, "onehot: 1_0", "onehot1", "Onehot", None, 3, ["onehot"], (3, 7)],
 )  # fmt: skip
 def test_bad_class_settings_are_refused_in_one_line(setting):
-    with pytest.raises(InputError, match=r"^latents\.classes: ") as caught:
+    with pytest.raises(InputError, match=r"^config.latents\.classes: ") as caught:
         latents.check_classes(setting, 4)
     assert len(str(caught.value).splitlines()) == 1
-    with pytest.raises(InputError, match=r"^latents\.classes: "):
+    with pytest.raises(InputError, match=r"^config.latents\.classes: "):
         latents.sample_latents(1, 0, 4, 4, classes=setting)
 
 
@@ -248,7 +248,7 @@ def test_sampled_latents_are_not_those_of_training():
 
 
 def test_sampling_latents_refuses_bad_settings():
-    with pytest.raises(InputError, match=r"^latents\.truncation"):
+    with pytest.raises(InputError, match=r"^config.latents\.truncation"):
         latents.sample_latents(1, 0, 4, 4, truncation=2.0)
 
 

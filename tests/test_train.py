@@ -20,21 +20,25 @@ from tests import tiny_runs
 LAUNCH = "import sys, launch; sys.exit(launch.main())"
 # the process kills itself as a step begins: nothing that Python would do at its end is done
 KILLED = """
-import os, signal, sys
+import os, pathlib, signal, sys
 import launch
+from latentjax.checkpoints import Checkpoints
 from latentjax.jobs import train
-steps, add = 0, train.Log.add
+workdir = next(word for word in sys.argv if word.startswith("--workdir=")).removeprefix("--workdir=")
+steps, add, save = 0, train.Log.add, Checkpoints.save
 def add_or_die(log, metrics):
     global steps
     steps += 1
-    if steps == 35:
-        log._checkpoints._manager.wait_until_finished()
     if steps == 42:
-        log._file.write('{"step": 41, "lo')
-        log._file.flush()
+        with open(pathlib.Path(workdir) / "metrics.jsonl", "a") as file:
+            file.write('{"step": 41, "lo')
         os.kill(os.getpid(), signal.SIGKILL)
     add(log, metrics)
-train.Log.add = add_or_die
+def save_the_first_whole(checkpoints, step, state, loss):
+    save(checkpoints, step, state, loss)
+    if step == 20:
+        checkpoints._manager.wait_until_finished()
+train.Log.add, Checkpoints.save = add_or_die, save_the_first_whole
 launch.main()
 """
 

@@ -28,7 +28,7 @@ def _statistic(property: str):
     """The raw statistic of a property: images [B, H, W, 3] -> [B]."""
     if property not in STATISTICS:
         known = ", ".join(STATISTICS)
-        raise InputError("assessor", f"does not know the property {property!r}", f"use one of {known}")
+        raise InputError("config.assessor", f"does not know the property {property!r}", f"use one of {known}")
     return STATISTICS[property]
 
 

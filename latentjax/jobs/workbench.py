@@ -1,6 +1,7 @@
 """What every job works with: the run folder, the mesh, and the networks as a config names them."""
 
 import functools
+import logging as std_logging
 from typing import Any, NamedTuple
 
 import jax
@@ -59,8 +60,9 @@ def start(config: configs.ConfigDict) -> None:
     logging.get_absl_handler().setFormatter(None)  # what happened, without where in the code
     # Orbax tells of every file it touches
     logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
-    devices = distributed.start(config.platform)
-    logging.info("%d device(s): %s", len(devices), ", ".join(sorted({device.device_kind for device in devices})))
+    # JAX tells of every platform it does not find
+    std_logging.getLogger("jax").setLevel("WARNING")
+    distributed.start(config.platform)
     if config.precision == "float32":
         jax.config.update("jax_default_matmul_precision", "highest")
     jax.config.update("jax_compilation_cache_dir", str(embedded.cache_folder() / "compiled"))
@@ -80,11 +82,13 @@ def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
     generator = networks.load_generator(config.generator.weights)
     settings = {name: config.assessor[name] for name in ("centre", "slope") if config.assessor[name] is not None}
     assessor = networks.load_assessor(config.assessor.weights, **settings)
-    if config.assessor.calibrate:
-        assessor = calibrated(folder, generator, assessor)
     latents.check_classes(config.latents.classes, generator.num_classes)
     latents.check_truncation(config.latents.truncation)
     mesh = distributed.data_mesh()
+    kinds = ", ".join(sorted({device.device_kind for device in mesh.devices.flat}))
+    logging.info("%d device(s): %s", mesh.size, kinds)
+    if config.assessor.calibrate:
+        assessor = calibrated(folder, generator, assessor)
     frozen = Frozen(generator.state, assessor.state)
     if config.precision == "bfloat16":
         frozen = frozen._replace(generator=jax.tree.map(lambda w: w.astype(jnp.bfloat16), frozen.generator))
@@ -124,6 +128,8 @@ def new_transformer(bench: Workbench) -> networks.LatentTransformer:
         known = ", ".join(KINDS)
         raise InputError("config.transformer.kind", f"{settings.kind!r} is unknown", f"use one of {known}")
     kind = KINDS[settings.kind]
+    if (settings.z or kind.z).strip() == (settings.y or kind.y).strip() == "none":
+        raise InputError("config.transformer", "moves neither z nor y", "give z or y a direction other than none")
     config = {
         "latent_dim": generator.latent_dim,
         "num_classes": generator.num_classes,
