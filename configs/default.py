@@ -56,7 +56,7 @@ def get_config() -> config_dict.ConfigDict:
     c.train.samples_every = 1000  # strips in samples/; 0: none
 
     c.checkpoints = config_dict.ConfigDict()
-    c.checkpoints.folder = ""  # default: WORKDIR/checkpoints; may be gs://
+    c.checkpoints.folder = ""  # default: WORKDIR/checkpoints
     c.checkpoints.keep = 2  # latest ones, beside the best
 
     c.evaluate = config_dict.ConfigDict()

@@ -1,12 +1,11 @@
 """EfficientNet B0 to B7 of the package efficientnet_pytorch: state dicts and whole pickled modules."""
 
-import math
 import re
 from typing import Any
 
 from converters import torch_file
 from converters.rules import Recipe, Rule, State, conv, dimension, linear
-from latentjax.assessors.efficientnet import PADDINGS, STAGES, VARIANTS, conv_padding, scaled_width
+from latentjax.assessors.efficientnet import PADDINGS, VARIANTS, blocks_of, conv_padding, scaled_width
 from latentjax.errors import InputError
 
 RULES = (
@@ -49,15 +48,8 @@ def recognises(state: State) -> bool:
 
 def depthwise_layers(variant: str) -> list[tuple[int, int, int]]:
     """Kernel size, stride and map size at the native resolution of the stem and of each depthwise convolution."""
-    _, depth, size = VARIANTS[variant]
-    layers = [(3, 2, size)]
-    size = math.ceil(size / 2)
-    for stage in STAGES:
-        for i in range(math.ceil(stage.repeats * depth)):
-            stride = stage.stride if i == 0 else 1
-            layers.append((stage.kernel_size, stride, size))
-            size = math.ceil(size / stride)
-    return layers
+    stem = (3, 2, VARIANTS[variant][2])
+    return [stem, *((plan.stage.kernel_size, plan.stride, plan.size) for plan in blocks_of(variant))]
 
 
 def variant_of(state: State, where: object) -> str:
@@ -69,7 +61,7 @@ def variant_of(state: State, where: object) -> str:
     blocks = len({match[1] for key in state if (match := re.match(r"_blocks\.(\d+)\.", key))})
     head = dimension(state, "_conv_head.weight", 0, where)
     for name, (width, _, _) in VARIANTS.items():
-        if (blocks, head) == (len(depthwise_layers(name)) - 1, scaled_width(1280, width)):
+        if (blocks, head) == (len(blocks_of(name)), scaled_width(1280, width)):
             return name
     raise InputError(where, f"has {blocks} blocks and a head of {head}, like no EfficientNet B0 to B7", "give B0 to B7")
 
@@ -137,6 +129,9 @@ def recipe(state: State, where: object, root: Any, padding: str | None, bn_epsil
         "variant": variant,
         "num_classes": num_classes,
         "padding": padding,
+        "image_size": 224,
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
         "bn_epsilon": found.get("bn_epsilon", default),
     }
     return Recipe("efficientnet", config, RULES, state)

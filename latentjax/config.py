@@ -47,6 +47,7 @@ NOT_NEGATIVE = (
     "train.clip_norm",
     "train.samples_every",
 )
+OPTIONAL = ("assessor.centre", "assessor.slope", "transformer.noise_dim_y")
 SEEDS = ("train.seed", "evaluate.seed")
 CHOICES = {
     "platform": ("any", "cpu", "gpu", "tpu"),
@@ -117,6 +118,9 @@ def override(config: ConfigDict, field: str, text: str) -> None:
     *parents, name = field.split(".")
     for parent in parents:
         config = getattr(config, parent)
+    if field in OPTIONAL and text.lower() == "none":
+        config[name] = None
+        return
     config[name] = parse(text, config.get_type(name), f"--config.{field}")
 
 
@@ -193,6 +197,10 @@ def _check_evaluation(fields: dict[str, Any]) -> None:
     if not alphas or any(type(a) not in (int, float) or not abs(a) < 1e3 for a in alphas):
         todo = "give finite numbers, such as '(-0.5, 0.0, 0.5)'"
         raise InputError("config.evaluate.alphas", f"is {_shown(alphas)}", todo)
+    if len({round(alpha, 6) for alpha in alphas}) < len(alphas):
+        raise InputError("config.evaluate.alphas", f"is {_shown(alphas)}", "give each alpha once")
+    if len(set(seeds)) < len(seeds):
+        raise InputError("config.evaluate.noise_seeds", f"is {_shown(seeds)}", "give each seed once")
     if not seeds or any(type(seed) is not int or not 0 <= seed < 2**32 for seed in seeds):
         todo = "give integers from 0 to 4294967295, such as '(0, 1, 2)'"
         raise InputError("config.evaluate.noise_seeds", f"is {_shown(seeds)}", todo)

@@ -52,6 +52,8 @@ def staged(path: os.PathLike | str, *, replace: bool = False) -> Iterator[pathli
     try:
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
+        if not replace:
+            refuse_existing(path)  # another process may have been faster
         if path.exists():
             old = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
             os.rename(path, old / path.name)

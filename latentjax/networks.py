@@ -31,12 +31,12 @@ class Network:
         self.graph, self.state = nnx.split(module)
         self._jitted = jax.jit(self.apply, static_argnames="method")
 
-    def apply(self, state: Any, *args: Any, method: str = "__call__") -> Any:
+    def apply(self, state: Any, *args: Any, method: str = "__call__", **kwargs: Any) -> Any:
         """The network as a pure function of its weights."""
-        return getattr(nnx.merge(self.graph, state), method)(*args)
+        return getattr(nnx.merge(self.graph, state), method)(*args, **kwargs)
 
-    def __call__(self, *args: Any) -> Any:
-        return self._jitted(self.state, *args)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._jitted(self.state, *args, **kwargs)
 
 
 class LatentNetwork(Network):

@@ -141,19 +141,6 @@ def overview(strips: Sequence[Image.Image], labels: Sequence[str], *, title: str
     return canvas
 
 
-def grid(images: np.ndarray, columns: int) -> Image.Image:
-    """A contact sheet of images [N, H, W, 3] uint8, row by row; the last row may be short."""
-    images = np.asarray(images)
-    count, height, width, _ = images.shape
-    gap, columns = _gap(width), min(columns, count)
-    rows = math.ceil(count / columns)
-    canvas = Image.new("RGB", (gap + columns * (width + gap), gap + rows * (height + gap)), PAPER)
-    for index, image in enumerate(images):
-        row, column = divmod(index, columns)
-        _framed(canvas, image, gap + column * (width + gap), gap + row * (height + gap), EDGE, 1)
-    return canvas
-
-
 def save_png(image: Image.Image, path: str | os.PathLike) -> str:
     """Writes `image` as a PNG, to the side and then renamed, so that no reader meets half a file.
 

@@ -73,15 +73,33 @@ class RunFolder:
     def _refuse_changes(self, known: dict[str, Any]) -> None:
         """A run goes on under its own config, but for a short list of fields."""
         now = configs.plain(self.config)
+        # a cosine over another length would have had other rates from the first step on
+        free = [field for field in FREE if field != "train.num_steps" or now.get("train.schedule") != "cosine"]
         differing = [
             f"{field} is {known.get(field)!r} there and {now.get(field)!r} here"
             for field in sorted(known | now)
-            if known.get(field) != now.get(field) and field not in FREE and not field.startswith(FREE_GROUPS)
+            if known.get(field) != now.get(field) and field not in free and not field.startswith(FREE_GROUPS)
         ]
         if differing:
             more = f" and {len(differing) - 2} more" if len(differing) > 2 else ""
             what = f"was made with another config ({'; '.join(differing[:2])}{more})"
             raise InputError(self.path, what, "name another --workdir, or give the same config")
+
+    def refuse_other_weights(self, **sha256: str) -> None:
+        """A run goes on with its own generator and assessor, whatever their paths hold now.
+
+        Raises:
+            InputError: a checksum is not that of an earlier start.
+        """
+        file = self.path / "run.json"
+        try:
+            known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        except (OSError, ValueError) as error:
+            raise InputError(file, f"is damaged ({error!r})", "name another --workdir") from error
+        for name, digest in sha256.items():
+            if known.get(name, digest) != digest:
+                what = f"was made with another {name.removesuffix('_sha256')} than the one that is there now"
+                raise InputError(self.path, what, "name another --workdir, or put the old weights back")
 
     def write_run(self, **facts: Any) -> None:
         """run.json: what this start runs on."""

@@ -74,6 +74,8 @@ class Direction(nnx.Module):
     def __call__(self, values: dict[str, jax.Array]) -> jax.Array:
         if self.form == "vector":
             return self.vector[...][None]
+        if missing := [name for name in self.inputs if name not in values]:
+            raise InputError(missing[0], "is missing for this transformer", "give T.sample_noise(key, batch)")
         x = jnp.concatenate([values[name] for name in self.inputs], axis=1)
         for layer in self.layers[:-1]:
             x = nnx.relu(layer(x))

@@ -112,6 +112,13 @@ def test_a_config_without_some_field_is_refused():
 # ---- the command line
 
 
+def test_an_optional_field_is_unset_by_none():
+    config = default.get_config().lock()
+    configs.override(config, "assessor.centre", "3.5")
+    configs.override(config, "assessor.centre", "none")
+    assert config.assessor.centre is None
+
+
 @pytest.mark.parametrize(
     ("field", "text", "value"),
     [
@@ -149,7 +156,6 @@ def test_a_field_is_set_in_its_own_type(field, text, value):
         ("train.learning_rate", "nan", "'nan' is not a finite number"),
         ("train.learning_rate", "1e999", "'1e999' is not a finite number"),
         ("train.learning_rate", "9" * 400, "is not a finite number"),
-        ("assessor.slope", "None", "'None' is not a finite number"),
         ("evaluate.skip_bad", "yes", "'yes' is not true or false"),
         ("evaluate.alphas", "a", "'a' is not a list of values"),
     ],
@@ -203,6 +209,8 @@ def test_an_unknown_field_is_refused_with_the_nearest(field, nearest):
         ("evaluate.noise_seeds", (0, -1)),
         ("evaluate.noise_seeds", (0.5,)),
         ("evaluate.noise_seeds", (2**64,)),
+        ("evaluate.noise_seeds", (0, 0)),
+        ("evaluate.alphas", (-0.3, -0.3, 0.0)),
         ("evaluate.name", ".."),
         ("evaluate.name", ".hidden"),
         ("evaluate.name", "a/b"),

@@ -330,6 +330,23 @@ def test_more_latents_are_added_to_those_there(workdir, config):
 # ---- what is refused
 
 
+def test_a_damaged_header_is_named(workdir, config):
+    evaluation, _ = evaluation_of(config, workdir, evaluate__noise_seeds=(0, 1))
+    header = workdir / "evaluation" / "mine" / "evaluation.json"
+    text = header.read_text()
+    header.write_text(text[:-20])
+    with pytest.raises(InputError, match=r"evaluation\.json: is damaged"):
+        evaluation.check(evaluation.transformer.state, None)
+    header.write_text(text)
+
+
+def test_a_run_that_goes_on_is_told_of_a_taken_name_before_it_trains(workdir, config):
+    evaluation, _ = evaluation_of(config, workdir, evaluate__after_train=True, train__num_steps=9)
+    evaluation.refuse_taken_name(9)
+    with pytest.raises(InputError, match="holds the evaluation of step 5 or earlier"):
+        evaluation.refuse_taken_name(5)
+
+
 def test_another_transformer_does_not_go_into_the_same_folder(workdir, config, generator, tmp_path):
     evaluation, _ = evaluation_of(config, workdir, evaluate__noise_seeds=(0, 1))
     other = save_transformer(tmp_path / "other", seed=1)

@@ -78,9 +78,10 @@ def test_eight_steps_are_the_published_ones(reference, kind):
 
 
 @pytest.mark.slow
-def test_three_steps_are_the_oracles():
+@pytest.mark.parametrize("kind", KINDS)
+def test_eight_steps_are_the_oracles(kind):
     G, A = biggan.BigGAN(128, 20, channels=8).eval(), efficientnet.EfficientNet("b0", num_classes=2).eval()
-    T = oracle.Transformer(120, 20, kind=KINDS[0])
+    T = oracle.Transformer(120, 20, kind=kind)
     for seed, module in enumerate((G, A, T)):
         fixtures.randomise(module, seed)
     random = torch.Generator().manual_seed(7)
@@ -88,10 +89,10 @@ def test_three_steps_are_the_oracles():
         fixtures.calibrate_head(A, G(*fixtures.sample_inputs(G, 32, random)))
     generator = network("biggan", "generator", state_of(G))
     assessor = network("efficientnet", "assessor", state_of(A), padding="symmetric")
-    transformer = network("transformer", "transformer", state_of(T))
+    transformer = network("transformer", "transformer", state_of(T), num_classes=20)
     start = {path: np.array(array) for path, array in weights.named(transformer.state).items()}
     chain, draws, published = RAdam(T.parameters(), lr=1e-3), [], []
-    for _ in range(3):
+    for _ in range(8):
         z, y = fixtures.sample_inputs(G, 4, random)
         alpha = torch.rand(4, generator=random) - 0.5
         noise = [torch.randn(4, n, generator=random) if n else None for n in (T.noise_dim, T.noise_dim_y)]
@@ -103,7 +104,7 @@ def test_three_steps_are_the_oracles():
     nets = objective.Networks(generator.apply, assessor.apply, transformer.apply)
     frozen = objective.Frozen(generator.state, assessor.state)
     losses, ours = steps(nets, frozen, transformer, draws, 1e-3)
-    end = network("transformer", "transformer", state_of(T))
+    end = network("transformer", "transformer", state_of(T), num_classes=20)
     assert_same_path(losses, published, ours, start, weights.named(end.state))
 
 

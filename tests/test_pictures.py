@@ -148,16 +148,6 @@ def test_every_row_of_an_overview_needs_a_label():
         pictures.overview(strips, ["one"])
 
 
-def test_a_grid_fills_rows_and_leaves_the_rest_white():
-    given = tiles(64)
-    image = pictures.grid(given, 4)
-    assert image.size == (4 + 4 * 68, 4 + 3 * 68)
-    pixels = np.asarray(image)
-    np.testing.assert_array_equal(pixels[4 + 68 : 68 + 68, 4 + 68 : 68 + 68], given[5])
-    assert (pixels[4 + 2 * 68 :, 4 + 3 * 68 :] == 255).all()
-    assert pictures.grid(given[:2], 8).width == 4 + 2 * 68
-
-
 def test_a_png_is_written_whole_under_any_name(tmp_path):
     image = Image.fromarray(tiles(16)[0])
     for name in ("plain.png", "info?k=00&x=1.1", "no ending", "x" * 255):

@@ -17,6 +17,10 @@ def test_quickstart_has_two_blocks_that_start_from_nothing():
     assert blocks[1].strip().endswith('pytest -m "not slow"')
 
 
+def test_nothing_is_left_to_fill_in():
+    assert not re.findall(r"@[A-Z]+@", (ROOT / "README.md").read_text())
+
+
 def test_every_file_that_the_readme_shows_is_there():
     text = (ROOT / "README.md").read_text()
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", text, re.DOTALL):

@@ -77,6 +77,21 @@ def test_a_run_of_another_config_is_refused_with_what_differs(workdir, fields, s
     assert line.endswith("; name another --workdir, or give the same config")
 
 
+def test_a_cosine_schedule_fixes_the_number_of_steps(tmp_path):
+    RunFolder(str(tmp_path / "run"), changed(train__schedule="cosine")).create()
+    line = refusal(tmp_path / "run", changed(train__schedule="cosine", train__num_steps=7))
+    assert "train.num_steps is 400000 there and 7 here" in line
+
+
+def test_other_weights_behind_the_same_path_are_refused(workdir):
+    folder = RunFolder(str(workdir), default.get_config())
+    folder.refuse_other_weights(generator_sha256="a", assessor_sha256="b")
+    folder.write_run(generator_sha256="a", assessor_sha256="b")
+    folder.refuse_other_weights(generator_sha256="a", assessor_sha256="b")
+    with pytest.raises(InputError, match="was made with another assessor than the one that is there now"):
+        folder.refuse_other_weights(generator_sha256="a", assessor_sha256="c")
+
+
 def test_a_field_that_a_later_version_added_counts_as_a_difference(workdir):
     config = default.get_config()
     config.train.new = 3

@@ -90,6 +90,23 @@ def test_noise_for_y_is_sized_by_the_published_formula_unless_given():
     assert new(noise_dim_y=4).noise_dims == (8, 4)
 
 
+def test_noise_left_out_is_told():
+    with pytest.raises(InputError, match=r"noise: is missing.*sample_noise"):
+        new()(*inputs(), 0.1)
+
+
+def test_arguments_may_be_named():
+    transformer, (z, y) = new(), inputs()
+    noise = transformer.sample_noise(jax.random.key(0), 3)
+    assert worst(transformer(z, y, alpha=0.1, noise=noise)[0], transformer(z, y, 0.1, noise)[0]) == 0
+
+
+def test_a_generator_without_classes():
+    transformer = new(num_classes=0)
+    z, y = inputs()[0], jnp.zeros((3, 0))
+    assert transformer(z, y, 0.1, transformer.sample_noise(jax.random.key(0), 3))[1].shape == (3, 0)
+
+
 def test_a_noise_of_size_0_is_none():
     transformer, (z, y) = new(noise_dim_y=0), inputs()
     noise = transformer.sample_noise(jax.random.key(0), 3)

@@ -67,6 +67,30 @@ def conv_padding(padding: str, kernel_size: int, stride: int, size: int) -> Padd
     return ((before, after), (before, after))
 
 
+class Plan(NamedTuple):
+    """One block of a variant."""
+
+    stage: Stage
+    stride: int
+    in_features: int
+    out_features: int
+    size: int  # of the map it gets, at the native resolution
+
+
+def blocks_of(variant: str) -> list[Plan]:
+    """The blocks of a variant, in order."""
+    width, depth, size = VARIANTS[variant]
+    features, size = scaled_width(32, width), math.ceil(size / 2)
+    plans = []
+    for stage in STAGES:
+        out_features = scaled_width(stage.features, width)
+        for i in range(math.ceil(stage.repeats * depth)):
+            stride = stage.stride if i == 0 else 1
+            plans.append(Plan(stage, stride, features, out_features, size))
+            features, size = out_features, math.ceil(size / stride)
+    return plans
+
+
 class SqueezeExcite(nnx.Module):
     """Channels weighted by their averages over the map."""
 
@@ -82,30 +106,22 @@ class SqueezeExcite(nnx.Module):
 class Block(nnx.Module):
     """Expand, filter each channel, squeeze and excite, project; add the input where shapes allow."""
 
-    def __init__(
-        self,
-        in_features: int,
-        stage: Stage,
-        stride: int,
-        out_features: int,
-        padding: Padding,
-        epsilon: float,
-        *,
-        rngs: nnx.Rngs,
-    ):
+    def __init__(self, plan: Plan, padding: str, epsilon: float, *, rngs: nnx.Rngs):
         def norm(features: int) -> nnx.BatchNorm:
             return nnx.BatchNorm(features, use_running_average=True, epsilon=epsilon, rngs=rngs)
 
+        stage, in_features, out_features = plan.stage, plan.in_features, plan.out_features
         width = in_features * stage.expansion
         expands = stage.expansion > 1
         self.expand = nnx.Conv(in_features, width, (1, 1), use_bias=False, rngs=rngs) if expands else None
         self.expand_norm = norm(width) if expands else None
-        self.depthwise = DepthwiseConv(width, stage.kernel_size, stride, padding, rngs=rngs)
+        pads = conv_padding(padding, stage.kernel_size, plan.stride, plan.size)
+        self.depthwise = DepthwiseConv(width, stage.kernel_size, plan.stride, pads, rngs=rngs)
         self.depthwise_norm = norm(width)
         self.squeeze_excite = SqueezeExcite(width, max(1, in_features // 4), rngs=rngs)
         self.project = nnx.Conv(width, out_features, (1, 1), use_bias=False, rngs=rngs)
         self.project_norm = norm(out_features)
-        self.residual = stride == 1 and in_features == out_features
+        self.residual = plan.stride == 1 and in_features == out_features
 
     def __call__(self, x: jax.Array) -> jax.Array:
         h = x
@@ -141,27 +157,20 @@ class EfficientNet(nnx.Module):
         *,
         rngs: nnx.Rngs,
     ):
-        width, depth, size = VARIANTS[variant]
+        width, _, size = VARIANTS[variant]
         self.num_classes, self.image_size = num_classes, image_size
         self.mean, self.std = tuple(mean), tuple(std)
 
         def norm(features: int) -> nnx.BatchNorm:
             return nnx.BatchNorm(features, use_running_average=True, epsilon=bn_epsilon, rngs=rngs)
 
-        features = scaled_width(32, width)
+        plans = blocks_of(variant)
+        features = plans[0].in_features
         stem_padding = conv_padding(padding, 3, 2, size)
         self.stem = nnx.Conv(3, features, (3, 3), 2, padding=stem_padding, use_bias=False, rngs=rngs)
         self.stem_norm = norm(features)
-        size = math.ceil(size / 2)
-        blocks = []
-        for stage in STAGES:
-            out_features = scaled_width(stage.features, width)
-            for i in range(math.ceil(stage.repeats * depth)):
-                stride = stage.stride if i == 0 else 1
-                pad = conv_padding(padding, stage.kernel_size, stride, size)
-                blocks.append(Block(features, stage, stride, out_features, pad, bn_epsilon, rngs=rngs))
-                features, size = out_features, math.ceil(size / stride)
-        self.blocks = nnx.List(blocks)
+        self.blocks = nnx.List(Block(plan, padding, bn_epsilon, rngs=rngs) for plan in plans)
+        features = plans[-1].out_features
         head = scaled_width(1280, width)
         self.head = nnx.Conv(features, head, (1, 1), use_bias=False, rngs=rngs)
         self.head_norm = norm(head)

@@ -41,7 +41,7 @@ class ConditionalNorm(nnx.Module):
     def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
         gain = (1 + self.gain(condition)) * jax.lax.rsqrt(self.var[...] + 1e-4)
         bias = self.bias(condition) - gain * self.mean[...]
-        return x * gain[:, None, None] + bias[:, None, None]
+        return (x * gain[:, None, None] + bias[:, None, None]).astype(x.dtype)
 
 
 class Block(nnx.Module):
@@ -129,5 +129,5 @@ class BigGAN(nnx.Module):
             if i == self.attention_before:
                 x = self.attention(x)
             x = block(x, jnp.concatenate([chunk, embedding], axis=1))
-        x = nnx.relu(self.last_norm(x))
+        x = nnx.relu(self.last_norm(x).astype(x.dtype))
         return jnp.tanh(self.last_conv(x).astype(jnp.float32))

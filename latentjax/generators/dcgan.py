@@ -41,5 +41,5 @@ class DCGAN(nnx.Module):
     def __call__(self, z: jax.Array, y: jax.Array) -> jax.Array:
         x = self.input(jnp.concatenate([z, y], axis=1)).reshape(z.shape[0], 4, 4, -1)
         for norm, conv in zip(self.norms, self.convs, strict=True):
-            x = conv(nnx.relu(norm(x)))
+            x = conv(nnx.relu(norm(x).astype(x.dtype)))
         return jnp.tanh(x.astype(jnp.float32))

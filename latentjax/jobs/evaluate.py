@@ -18,7 +18,7 @@ from latentjax.errors import InputError
 from latentjax.jobs.workbench import Workbench, fitting, new_transformer, prepare
 from latentjax.latents import Latent
 from latentjax.properties import PROPERTIES
-from latentjax.report.evaluation import Strip, log_result, open_folder, report, write_strip
+from latentjax.report.evaluation import Strip, finished_strips, log_result, open_folder, report, write_strip
 
 PREVIEWS = 4  # strips drawn while training
 
@@ -96,26 +96,52 @@ class Evaluation:
         Raises:
             InputError: the folder holds an evaluation of something else.
         """
-        settings = self.bench.config.evaluate
-        source = pathlib.Path(settings.latents).name if settings.latents else "sampled"
-        name = settings.name or latents.safe_name(source if step is None else f"{source}-{step}")
-        if settings.name and untrained:
-            name += "-untrained"
-        folder = self.bench.folder.path / "evaluation" / name
-        facts = self._facts(params)
+        folder, facts = self._folder(step, untrained=untrained), self._facts(params)
         records = open_folder(folder, facts, self.strips)
         # a latent file that was edited since is drawn anew
         missing = [strip for strip in self.strips if records.get(strip.file, {}).get("key") != strip.key]
         if len(missing) < len(self.strips):
             logging.info("%s: %d of %d strips are there", folder, len(self.strips) - len(missing), len(self.strips))
         with open(folder / "strips.jsonl", "a", encoding="utf-8") as log:
-            for record in tqdm(self._draw(params, missing, folder), total=len(missing), unit=" strips", desc=name):
+            for record in tqdm(
+                self._draw(params, missing, folder), total=len(missing), unit=" strips", desc=folder.name
+            ):
                 records[record["file"]] = record
                 log.write(json.dumps(record) + "\n")
                 log.flush()
         summary = report(folder, facts, [records[strip.file] for strip in self.strips], self.strips)
         log_result(folder, summary)
         return summary
+
+    def refuse_taken_name(self, first: int) -> None:
+        """Tells before a run goes on from step `first` that evaluate.name holds what it was before.
+
+        Raises:
+            InputError: it does.
+        """
+        settings, steps = self.bench.config.evaluate, self.bench.config.train.num_steps
+        if settings.after_train and settings.name and first < steps and self._folder(steps).exists():
+            todo = "choose another --config.evaluate.name, or leave it out to name evaluations by step"
+            raise InputError(self._folder(steps), f"holds the evaluation of step {first} or earlier", todo)
+
+    def check(self, params: Any, step: int | None) -> None:
+        """Refuses, before anything is written, an evaluation folder of something else.
+
+        Raises:
+            InputError: it is.
+        """
+        folder = self._folder(step)
+        if folder.exists():
+            finished_strips(folder, self._facts(params), self.strips)
+
+    def _folder(self, step: int | None, *, untrained: bool = False) -> pathlib.Path:
+        """evaluation/NAME: evaluate.name, or where the latents are from and the step."""
+        settings = self.bench.config.evaluate
+        source = pathlib.Path(settings.latents).name if settings.latents else "sampled"
+        name = settings.name or latents.safe_name(source if step is None else f"{source}-{step}")
+        if settings.name and untrained:
+            name += "-untrained"
+        return self.bench.folder.path / "evaluation" / name
 
     def _draw(self, params: Any, missing: list[Strip], folder: pathlib.Path) -> Iterator[dict[str, Any]]:
         """Writes the pictures in threads while the device computes; yields a record when its picture is there."""
@@ -177,7 +203,8 @@ def run(config: ConfigDict, workdir: str) -> None:
     else:
         what = "holds no learned transformer"
         raise InputError(workdir, what, "train first (leave --job out), or set --config.transformer.weights")
-    evaluation = Evaluation(bench, transformer)
+    evaluation, step = Evaluation(bench, transformer), transformer.source.get("step")
+    evaluation.check(transformer.state, step)
     bench.create()
     params = jax.device_put(transformer.state, distributed.replicated(bench.mesh))
-    evaluation.run(params, step=transformer.source.get("step"))
+    evaluation.run(params, step)

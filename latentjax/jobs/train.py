@@ -100,12 +100,10 @@ def run(config: ConfigDict, workdir: str) -> None:
     distributed.check_divisible(config.train.batch_size, bench.mesh, "config.train.batch_size")
     transformer = new_transformer(bench)
     evaluation = evaluate.Evaluation(bench, transformer)
+    sha256 = {"generator_sha256": bench.generator.sha256, "assessor_sha256": bench.assessor.sha256}
+    bench.folder.refuse_other_weights(**sha256)
     bench.create()
-    bench.folder.write_run(
-        generator_sha256=bench.generator.sha256,
-        assessor_sha256=bench.assessor.sha256,
-        mesh=dict(bench.mesh.shape),
-    )
+    bench.folder.write_run(**sha256, mesh=dict(bench.mesh.shape))
     chain = optimizer(config.train)
     state = TrainState(jnp.zeros([], jnp.int32), transformer.state, chain.init(transformer.state))
     state = jax.device_put(state, distributed.replicated(bench.mesh))
@@ -114,6 +112,7 @@ def run(config: ConfigDict, workdir: str) -> None:
         first, state = checkpoints.restore(state) or (0, state)
         if first:
             logging.info("going on from step %d of %d", first, config.train.num_steps)
+            evaluation.refuse_taken_name(first)
         elif config.evaluate.before_train:
             evaluation.run(state.params, step=0, untrained=True)
         state = loop(bench, transformer, evaluation, chain, checkpoints, state)

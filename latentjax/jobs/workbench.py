@@ -63,8 +63,8 @@ def start(config: configs.ConfigDict) -> None:
     # JAX tells of every platform it does not find
     std_logging.getLogger("jax").setLevel("WARNING")
     distributed.start(config.platform)
-    if config.precision == "float32":
-        jax.config.update("jax_default_matmul_precision", "highest")
+    # also under bfloat16: it is the generator's alone
+    jax.config.update("jax_default_matmul_precision", "highest")
     jax.config.update("jax_compilation_cache_dir", str(embedded.cache_folder() / "compiled"))
 
 
@@ -91,7 +91,7 @@ def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
         assessor = calibrated(folder, generator, assessor)
     frozen = Frozen(generator.state, assessor.state)
     if config.precision == "bfloat16":
-        frozen = frozen._replace(generator=jax.tree.map(lambda w: w.astype(jnp.bfloat16), frozen.generator))
+        frozen = frozen._replace(generator=to_bfloat16(frozen.generator))
     frozen = jax.device_put(frozen, distributed.replicated(mesh))
     return Workbench(config, folder, mesh, generator, assessor, frozen)
 
@@ -108,6 +108,15 @@ def calibrated(folder: RunFolder, generator: networks.Generator, assessor: netwo
     logging.info("rescaling the assessor's head on %d generated images", calibration.IMAGES)
     batches = tqdm(calibration.sampled_images(generator), total=calibration.IMAGES // calibration.BATCH)
     return calibration.rescaled(assessor, batches)
+
+
+def to_bfloat16(state: Any) -> Any:
+    """A generator's weights in bfloat16, but for its norms'."""
+
+    def cast(path: Any, leaf: jax.Array) -> jax.Array:
+        return leaf if "norm" in jax.tree_util.keystr(path) else leaf.astype(jnp.bfloat16)
+
+    return jax.tree_util.tree_map_with_path(cast, state)
 
 
 def in_bfloat16(generator: networks.Generator, state: Any, z: jax.Array, y: jax.Array) -> jax.Array:

@@ -51,15 +51,18 @@ def write_strip(
     return record | {"sha256": pictures.save_png(image, folder / strip.file)}
 
 
-def open_folder(folder: pathlib.Path, facts: dict[str, Any], strips: list[Strip]) -> dict[str, dict[str, Any]]:
-    """The finished strips of an evaluation folder, by file; makes the folder where it is missing.
+def finished_strips(folder: pathlib.Path, facts: dict[str, Any], strips: list[Strip]) -> dict[str, dict[str, Any]]:
+    """The records of the finished strips of an evaluation folder, by file.
 
     Raises:
         InputError: it is of other weights, alphas or latents.
     """
     header = folder / "evaluation.json"
     if header.exists():
-        known = json.loads(header.read_text())
+        try:
+            known = dict(json.loads(header.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(header, f"is damaged ({error!r})", "choose another --config.evaluate.name") from error
         differing = [name for name in facts if known.get(name) != facts[name]]
         if differing:
             what = f"was made with another {' and '.join(differing)}"
@@ -69,19 +72,30 @@ def open_folder(folder: pathlib.Path, facts: dict[str, Any], strips: list[Strip]
     for line in log.read_text().splitlines() if log.exists() else ():
         try:
             record = json.loads(line)
-        except ValueError:
+            file, _ = record["file"], record["measured"]
+        except (ValueError, KeyError, TypeError):
             continue  # cut off when the process was killed: the strip is made again
-        if (folder / "grids" / record["file"]).exists():
-            records[record["file"]] = record
+        if (folder / "grids" / file).exists():
+            records[file] = record
     others = len(records.keys() - {strip.file for strip in strips})
     if others:
         what = f"holds {others} strips of other latents or noise seeds"
         raise InputError(folder, what, "choose another --config.evaluate.name")
+    return records
+
+
+def open_folder(folder: pathlib.Path, facts: dict[str, Any], strips: list[Strip]) -> dict[str, dict[str, Any]]:
+    """`finished_strips`; makes the folder where it is missing and clears away what a stopped process left.
+
+    Raises:
+        InputError: it is of other weights, alphas or latents.
+    """
+    records = finished_strips(folder, facts, strips)
     (folder / "grids").mkdir(parents=True, exist_ok=True)
     for cut_off in (folder / "grids").glob(".*.part"):
         cut_off.unlink()
-    write_json(header, facts)
-    write_text(log, "".join(json.dumps(record) + "\n" for record in records.values()))
+    write_json(folder / "evaluation.json", facts)
+    write_text(folder / "strips.jsonl", "".join(json.dumps(record) + "\n" for record in records.values()))
     return records
 
 
@@ -128,5 +142,5 @@ def log_result(folder: pathlib.Path, summary: dict[str, Any]) -> None:
     if summary["achieved"] is None:
         logging.info("look at %s", folder / "index.html")
         return
-    limit = f"(at most {summary['achieved_limit']:.2f} is possible)"
+    limit = f"({summary['achieved_limit']:.2f} if every request were met within 0 to 1)"
     logging.info("achieved %.3f %s; look at %s", summary["achieved"], limit, folder / "index.html")

@@ -90,8 +90,8 @@ def summarise(
         alphas (rounded to six decimals) and latents;
         score: {mean, std, ci95}, each one value (or [lo, hi]) an alpha; std over strips, divided by N;
         achieved: (mean score at .3 - mean score at -.3) / .6, 1 when every change is what was asked for;
-        achieved_limit: the largest that scores within [0, 1] allow, given the scores s at alpha = 0:
-        the mean of clip(s + .3, 0, 1) - clip(s - .3, 0, 1), over .6;
+        achieved_limit: what it would be if every request were met as far as scores within [0, 1] allow, given
+        the scores s at alpha = 0: the mean of clip(s + .3, 0, 1) - clip(s - .3, 0, 1), over .6;
         achieved_vs_requested: {alpha: mean change of the score from alpha = 0};
         monotone_share: share of strips whose score never falls as alpha grows;
         properties: {name: {mean, ci95, strips}}, strips the number counted, the others None where it is 0.
