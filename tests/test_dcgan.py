@@ -13,27 +13,28 @@ from tests.conversion import network, nhwc, state_of, worst
 TOLERANCE = 2e-6  # of the issue; tanh outputs near 1 have a last digit of 6e-8
 
 
-def test_images_are_the_oracles():
+@pytest.fixture(scope="module")
+def case():
+    """A random oracle's state dict, three latents, and its images [3, 32, 32, 3]."""
     model = oracle.DCGAN(latent_dim=12, num_classes=3, widths=(32, 16, 8)).eval()
     fixtures.randomise(model, seed=1)
     z, y = fixtures.sample_inputs(model, 3, torch.Generator().manual_seed(2))
     with torch.no_grad():
-        theirs = nhwc(model(z, y))
-    generator = network("dcgan", "generator", state_of(model), num_classes=3)
+        return state_of(model), z.numpy(), y.numpy(), nhwc(model(z, y))
+
+
+def test_images_are_the_oracles(case):
+    state, z, y, theirs = case
+    generator = network("dcgan", "generator", state, num_classes=3)
     assert generator.resolution == 32
     assert theirs.std() > 0.1
-    assert worst(generator(z.numpy(), y.numpy()), theirs) <= TOLERANCE
+    assert worst(generator(z, y), theirs) <= TOLERANCE
 
 
-def test_guard_kernels_are_flipped():
-    model = oracle.DCGAN(latent_dim=12, num_classes=3, widths=(32, 16, 8)).eval()
-    fixtures.randomise(model, seed=1)
-    z, y = fixtures.sample_inputs(model, 3, torch.Generator().manual_seed(2))
-    with torch.no_grad():
-        theirs = nhwc(model(z, y))
-    state = state_of(model)
+def test_guard_kernels_are_flipped(case):
+    state, z, y, theirs = case
     wrong = {name: array[:, :, ::-1, ::-1] if array.ndim == 4 else array for name, array in state.items()}
-    assert worst(network("dcgan", "generator", wrong, num_classes=3)(z.numpy(), y.numpy()), theirs) > 0.01
+    assert worst(network("dcgan", "generator", wrong, num_classes=3)(z, y), theirs) > 0.01
 
 
 def test_painted_eyes_are_pytorchs():
