@@ -129,7 +129,9 @@ def test_a_whole_module_brings_its_own_padding(files, tmp_path, refused):
     line = refused(command.main, source, tmp_path / "model", "--bn-epsilon=1e-5")
     assert line == "--bn-epsilon: 1e-05 contradicts the module's own 0.001; leave the flag out\n"
     done = converters.convert(source, tmp_path / "model", padding="symmetric")
-    assert done["config"] == {"variant": "b0", "num_classes": 2, "padding": "symmetric", "bn_epsilon": 1e-3}
+    preprocessing = {"image_size": 224, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    network = {"variant": "b0", "num_classes": 2, "padding": "symmetric", "bn_epsilon": 1e-3}
+    assert done["config"] == network | preprocessing
 
 
 def test_a_module_that_pads_unlike_any_known_one_is_refused(files, tmp_path, refused):
