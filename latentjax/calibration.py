@@ -39,7 +39,7 @@ def rescaled(assessor: networks.Assessor, images: Iterable[jax.Array]) -> networ
     difference = logits[:, 1] - logits[:, 0]
     if not difference.std() > 1e-6:
         what = "gives all generated images the same score"
-        raise InputError("assessor", what, "use another assessor for this generator")
+        raise InputError("config.assessor", what, "use another assessor for this generator")
     scale = SPREAD / difference.std()
     arrays: dict[str, Any] = {path: np.asarray(array) for path, array in weights.named(assessor.state).items()}
     shift = scale * difference.mean() * np.array([0.5, -0.5])
