@@ -12,6 +12,14 @@ Expected (paper): mean scores rise over alpha and exceed the one-direction basel
 from configs import default
 
 VARIANTS = {f"biggan{size}": {"generator.weights": f"weights/biggan{size}"} for size in (128, 256, 512)}
+# the published code and README where they differ from the paper or from us, see docs/differences.md
+VARIANTS["reference"] = {
+    "transformer.renorm": "batch",
+    "train.learning_rate": 1e-4,
+    "train.num_steps": 50_000,  # "400,000 samples" at batch 8
+    "train.batch_size": 8,
+    "train.angle_form": "published",
+}
 
 
 def get_config(variants: str = ""):

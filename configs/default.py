@@ -21,22 +21,29 @@ def get_config() -> config_dict.ConfigDict:
 
     c.assessor = config_dict.ConfigDict()
     c.assessor.weights = ""  # a model folder, or embedded:colourfulness | embedded:brightness | embedded:redness
-    c.assessor.centre = config_dict.placeholder(float)  # image properties: where the score is .5
-    c.assessor.slope = config_dict.placeholder(float)  # image properties: of the score's logit
-    c.assessor.calibrate = False  # EfficientNets with 2 classes: rescale the head on generated images, once
+    c.assessor.output = config_dict.placeholder(str)  # EfficientNets: softmax | sigmoid | regression | margin
+    c.assessor.output_class = config_dict.placeholder(int)  # whose probability or margin; 2 classes: 1
+    c.assessor.centre = config_dict.placeholder(float)  # image properties, margin: where the score is .5
+    c.assessor.slope = config_dict.placeholder(float)  # image properties, margin: of the score's logit
+    c.assessor.calibrate = False  # spread the scores over generated images, once
+    # several assessors instead: ({"weights": NAME, "weight": w}, ...), scores are the weighted sum; a term with
+    # "keep": True is one that edits should leave alone, w that penalty's; centre, slope ... as above
+    c.assessor.terms = ()
 
     c.transformer = config_dict.ConfigDict()
-    c.transformer.kind = "two_layer_noise"  # or one_direction; sets z and y below unless they are given
+    # a name of latentjax.transformers.KINDS, ours or the published one; sets z and y below unless they are given
+    c.transformer.kind = "two_layer_noise"
     c.transformer.z = ""  # none | vector | linear(...) | two_layer(...) of z, y, noise in this order
     c.transformer.y = ""  # likewise
     c.transformer.noise_dim = 8  # entries of the noise that D_z sees
     c.transformer.noise_dim_y = config_dict.placeholder(int)  # None: int(noise_dim * classes / Z), as published
     c.transformer.class_reg = 1000.0  # divides D_y
     c.transformer.renorm = "sample"  # length of z kept per sample | batch (published code) | none (paper)
+    c.transformer.num_directions = config_dict.placeholder(int)  # K of z, trained in turn; None: by the kind
     c.transformer.weights = ""  # a transformer folder to start from, or to evaluate without training
 
     c.latents = config_dict.ConfigDict()
-    c.latents.classes = "onehot"  # or onehot:3,7,9
+    c.latents.classes = "onehot"  # onehot:3,7,9 | mixture:2 | mixture:2:3,7,9 | artbreeder:FILE (class_vectors.py)
     c.latents.truncation = 1.0  # of z, in (0, 1]
 
     c.train = config_dict.ConfigDict()
@@ -44,6 +51,8 @@ def get_config() -> config_dict.ConfigDict:
     c.train.batch_size = 8  # latents a step, over all devices
     c.train.alphas_per_latent = 1  # edits that share one unedited pass
     c.train.clip_alphas = False  # only alphas with 0 < score + alpha < 1
+    c.train.angle_weight = 0.1  # several directions: of the cosines between them
+    c.train.angle_form = "mean"  # of |cos| over batch and directions | published (|sum of cos over the batch|)
     c.train.optimizer = "radam"  # or adam
     c.train.learning_rate = 1e-3
     c.train.schedule = "constant"  # or cosine, to 0 at num_steps
@@ -65,8 +74,20 @@ def get_config() -> config_dict.ConfigDict:
     c.evaluate.seed = 1  # of sampled latents
     c.evaluate.noise_seeds = (0,)  # a strip for each
     c.evaluate.alphas = (-0.5, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-    c.evaluate.mode = "bigger_step"  # every alpha from the original
-    c.evaluate.name = ""  # folder under evaluation/; default: SOURCE-STEP
+    c.evaluate.mode = "bigger_step"  # every alpha from the original | iterative (from the alpha before)
+    c.evaluate.move = "both"  # or z | y alone
+    c.evaluate.directions = ()  # which of several; empty: all
+    c.evaluate.method = "learned"  # | ascent (each image by itself) | arithmetic (mean minus mean) | random
+    c.evaluate.strength = 1.0  # of arithmetic and random directions, times alpha
+    c.evaluate.ascent_steps = 20
+    c.evaluate.ascent_step_size = 1.0  # longest step in (z, y)
+    c.evaluate.plus = ""  # arithmetic: the latents whose mean is added; empty: the highest scores of sampled ones
+    c.evaluate.minus = ""  # and those whose mean is subtracted; empty: the lowest
+    c.evaluate.arithmetic_count = 512  # sampled latents that are scored for it
+    c.evaluate.arithmetic_share = 0.25  # of them at either end
+    c.evaluate.format = "png"  # of strips | jpeg
+    c.evaluate.jpeg_quality = 90
+    c.evaluate.name = ""  # folder under evaluation/; default: SOURCE-STEP, or SOURCE-METHOD
     c.evaluate.batch_size = 4  # strips at once, over all devices
     c.evaluate.skip_bad = False  # go on without latent files that are wrong
     c.evaluate.before_train = False  # also evaluate the untrained transformer

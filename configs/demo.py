@@ -15,6 +15,18 @@ VARIANTS = {
     "y_only": {"transformer.z": "none"},
     # a single vector of length 10 has further to go: at 1e-2 it achieves .19, at 1e-1 .67
     "one_direction": {"transformer.kind": "one_direction", "train.learning_rate": 1e-1},
+    "directions": {"transformer.kind": "two_layer_directions", "train.num_steps": 600},  # 200 for each of three
+    # more colourful, as bright as before
+    "constrained": {
+        "assessor.weights": "",
+        "assessor.centre": None,
+        "assessor.slope": None,
+        "train.num_steps": 400,
+        "assessor.terms": (
+            {"weights": "embedded:colourfulness", "centre": 3.36, "slope": 1.5},
+            {"weights": "embedded:brightness", "weight": 60.0, "keep": True},
+        ),
+    },
 }
 
 

@@ -1,23 +1,25 @@
-"""Converters from PyTorch files to latentjax model folders; they need no PyTorch."""
+"""Converters from PyTorch files to latentjax model folders, and of transformers back; they need no PyTorch."""
 
 import math
 import os
 from typing import Any
 
-from converters import biggan, dcgan, efficientnet, rules, torch_file, transformer
+from flax import nnx
+
+from converters import biggan, dcgan, efficientnet, rules, torch_file, torch_writer, transformer
 from converters.rules import Recipe, State
-from latentjax import weights
+from latentjax import networks, transformers, weights
 from latentjax.assessors.efficientnet import PADDINGS
+from latentjax.assessors.outputs import OUTPUTS
 from latentjax.errors import InputError
 from latentjax.files import refuse_existing
-from latentjax.transformers import RENORMS
 
 KINDS = {"biggan": biggan, "dcgan": dcgan, "efficientnet": efficientnet, "transformer": transformer}
 # what the user may have to tell of a kind; a number of classes can be told of any, where it agrees with the file
 OPTIONS = {
     "biggan": (),
     "dcgan": (),
-    "efficientnet": ("padding", "bn_epsilon"),
+    "efficientnet": ("padding", "bn_epsilon", "output", "output_class"),
     "transformer": ("class_reg", "renorm"),
 }
 
@@ -39,7 +41,7 @@ def infer_kind(state: State, where: object) -> str:
 
 
 def kind_of(state: State, where: object, insisted: str | None) -> str:
-    """The kind by the keys, or the one insisted on.
+    """The kind by the keys, or the one insisted on, of which a transformer's kind is one.
 
     Raises:
         InputError: a foreign architecture, or one that contradicts what is insisted on.
@@ -47,14 +49,23 @@ def kind_of(state: State, where: object, insisted: str | None) -> str:
     if insisted is None:
         return infer_kind(state, where)
     others = [kind for kind, module in KINDS.items() if module.recognises(state)]
-    if others and insisted not in others:
+    architecture = insisted if insisted in KINDS else "transformer"
+    if others and architecture not in others:
         what = f"{insisted} contradicts {where}, whose keys are those of kind {others[0]}"
         raise InputError("--kind", what, "leave the flag out")
-    return insisted
+    return architecture
 
 
-def recipe_for(kind: str, state: State, file: torch_file.TorchFile, options: dict[str, Any]) -> Recipe:
-    """The kind's recipe for a state dict; `options` are the flags of the command, None where not given.
+def recipe_for(
+    kind: str, state: State, file: torch_file.TorchFile, options: dict[str, Any], insisted: str | None
+) -> Recipe:
+    """The kind's recipe for a state dict.
+
+    Args:
+        kind: what `kind_of` found.
+        state, file: the state dict and where it is from.
+        options: the flags of the command, None where not given.
+        insisted: its --kind.
 
     Raises:
         InputError: the file is not of this kind, or an option is missing or contradicts it.
@@ -68,9 +79,10 @@ def recipe_for(kind: str, state: State, file: torch_file.TorchFile, options: dic
     elif kind == "dcgan":
         recipe = dcgan.recipe(state, where, num_classes)
     elif kind == "efficientnet":
-        recipe = efficientnet.recipe(state, where, file, options["padding"], options["bn_epsilon"])
+        recipe = efficientnet.recipe(state, where, file, **{name: options[name] for name in OPTIONS[kind]})
     else:
-        recipe = transformer.recipe(state, where, num_classes, options["class_reg"], options["renorm"])
+        named = None if insisted in KINDS else insisted
+        recipe = transformer.recipe(state, where, num_classes, options["class_reg"], options["renorm"], named)
     found = recipe.config["num_classes"]
     if num_classes not in (None, found):
         raise InputError("--num-classes", f"{num_classes} contradicts {where}, which has {found}", "leave the flag out")
@@ -88,11 +100,16 @@ def check_options(kind: str | None, options: dict[str, Any]) -> None:
     Raises:
         InputError: naming the flag.
     """
-    choices = {"kind": (kind, tuple(KINDS)), "padding": (options["padding"], PADDINGS)}
-    choices["renorm"] = (options["renorm"], RENORMS)
-    for name, (value, known) in choices.items():
-        if value is not None and value not in known:
-            raise InputError(flag(name), f"{value!r} is unknown", f"use one of {', '.join(known)}")
+    if kind is not None and kind not in KINDS:
+        try:
+            transformers.kind_named(kind, "--kind")
+        except InputError as error:
+            known = ", ".join((*KINDS, *transformers.KINDS))
+            raise InputError("--kind", error.what, f"use one of {known}, or a transformer's published name") from None
+    choices = {"padding": PADDINGS, "output": OUTPUTS, "renorm": transformers.RENORMS}
+    for name, known in choices.items():
+        if options[name] is not None and options[name] not in known:
+            raise InputError(flag(name), f"{options[name]!r} is unknown", f"use one of {', '.join(known)}")
     for name in ("num_classes", "class_reg", "bn_epsilon"):
         value = options[name]
         if value is not None and not 0 < value < math.inf:
@@ -107,6 +124,8 @@ def convert(
     num_classes: int | None = None,
     padding: str | None = None,
     bn_epsilon: float | None = None,
+    output: str | None = None,
+    output_class: int | None = None,
     class_reg: float | None = None,
     renorm: str | None = None,
 ) -> dict[str, Any]:
@@ -115,10 +134,13 @@ def convert(
     Args:
         source: a .pth file, zip or legacy, state dict or whole pickled module.
         destination: the folder to make; refused if there.
-        kind: "biggan", "dcgan", "efficientnet" or "transformer"; None: by the keys.
-        num_classes: DCGAN: how many of the inputs are classes. One direction: K (default 1000).
+        kind: "biggan", "dcgan", "efficientnet", "transformer" or a name of `latentjax.transformers.KINDS`, ours or
+            the published one; None: by the keys and shapes.
+        num_classes: DCGAN: how many of the inputs are classes. Transformer: C, where y does not move (default 1000).
         padding: EfficientNet as a bare state dict: see `latentjax.assessors.efficientnet.conv_padding`.
         bn_epsilon: likewise: of its norms (default 1e-3).
+        output, output_class: EfficientNet: what its score is, see `latentjax.assessors.outputs.Output`; a head of one
+            output needs "sigmoid" or "regression".
         class_reg: transformer: what divides D_y (default 1000).
         renorm: transformer: see `latentjax.transformers.Transformer` (default "batch", as published).
 
@@ -133,6 +155,8 @@ def convert(
         "num_classes": num_classes,
         "padding": padding,
         "bn_epsilon": bn_epsilon,
+        "output": output,
+        "output_class": output_class,
         "class_reg": class_reg,
         "renorm": renorm,
     }
@@ -140,9 +164,30 @@ def convert(
     refuse_existing(destination)
     file = torch_file.read(source)
     state = torch_file.state_dict(file)
-    recipe = recipe_for(kind_of(state, file.path, kind), state, file, options)
+    recipe = recipe_for(kind_of(state, file.path, kind), state, file, options, kind)
     arrays = rules.apply(recipe, weights.shapes_of(recipe.kind, recipe.config), file.path)
     origin = {"file": os.path.basename(source), "sha256": file.sha256}
     weights.save(destination, arrays, recipe.kind, recipe.config, origin)
     parameters = sum(array.size for path, array in arrays.items() if not path.endswith(("/mean", "/var")))
     return {"kind": recipe.kind, "config": recipe.config, "parameters": parameters}
+
+
+def export(folder: os.PathLike | str, file: os.PathLike | str) -> dict[str, Any]:
+    """Writes a transformer as a state dict that the published code loads.
+
+    Args:
+        folder: a run folder or a transformer folder.
+        file: the .pth file to write; refused if there.
+
+    Returns:
+        The published name of its kind, and `class_reg` and `renorm`, which the file does not hold.
+
+    Raises:
+        InputError: no transformer, one of no published kind, or a file that is there or cannot be written.
+    """
+    torch_writer.refuse_existing(file)
+    loaded = networks.load_transformer(folder)
+    module: Any = nnx.merge(loaded.graph, loaded.state)
+    kind, state = transformer.export(module, weights.named(loaded.state), folder)
+    torch_writer.write(file, state)
+    return {"kind": kind.published, "class_reg": module.class_reg, "renorm": module.renorm}

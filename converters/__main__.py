@@ -1,16 +1,20 @@
-"""python -m converters SOURCE DESTINATION: a PyTorch checkpoint becomes a latentjax model folder."""
+"""python -m converters SOURCE DESTINATION: a PyTorch checkpoint becomes a latentjax model folder.
+
+python -m converters --export FOLDER FILE.pth: a learned transformer becomes a checkpoint of the published code.
+"""
 
 import argparse
 import collections
 import sys
 
-from converters import KINDS, convert, infer_kind, torch_file
+from converters import convert, export, infer_kind, torch_file
 from latentjax import command_line
 from latentjax.assessors.efficientnet import PADDINGS
+from latentjax.assessors.outputs import OUTPUTS
 from latentjax.errors import InputError
 from latentjax.transformers import RENORMS
 
-OPTIONS = ("num_classes", "padding", "bn_epsilon", "class_reg", "renorm")
+OPTIONS = ("num_classes", "padding", "bn_epsilon", "output", "output_class", "class_reg", "renorm")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,16 +22,21 @@ def parser() -> argparse.ArgumentParser:
     p = command_line.Parser(
         "python -m converters",
         description="Convert a PyTorch checkpoint (BigGAN, EfficientNet, DCGAN or a trained transformer) to a "
-        "latentjax model folder. No PyTorch is needed, and nothing in the file is executed.",
-        epilog="example: python -m converters biggan-512.pth weights/biggan512",
+        "latentjax model folder, or with --export a learned transformer to a PyTorch state dict that the published "
+        "code loads. No PyTorch is needed, and nothing in the file is executed.",
+        epilog="examples: python -m converters biggan-512.pth weights/biggan512; "
+        "python -m converters --export runs/creativity transformer.pth",
     )
-    p.add_argument("source", help="the .pth file")
-    p.add_argument("destination", nargs="?", help="the folder to make")
+    p.add_argument("source", help="the .pth file; with --export a run folder or a transformer folder")
+    p.add_argument("destination", nargs="?", help="the folder to make; with --export the .pth file to write")
     p.add_argument("--inspect", action="store_true", help="print what is in the file; convert nothing")
-    p.add_argument("--kind", choices=sorted(KINDS), help="insist on an architecture (default: by the keys)")
-    p.add_argument("--num-classes", type=int, help="DCGAN: how many inputs are classes; one direction: K")
+    p.add_argument("--export", action="store_true", help="write a transformer for the published code")
+    p.add_argument("--kind", help="insist on an architecture, or on a transformer's kind (default: by keys and shapes)")
+    p.add_argument("--num-classes", type=int, help="DCGAN: how many inputs are classes; transformer: C (default 1000)")
     p.add_argument("--padding", choices=PADDINGS, help="EfficientNet state dict: how its convolutions pad")
     p.add_argument("--bn-epsilon", type=float, help="EfficientNet state dict: epsilon of its norms (default 1e-3)")
+    p.add_argument("--output", choices=OUTPUTS, help="EfficientNet: what its score is (default softmax)")
+    p.add_argument("--output-class", type=int, help="EfficientNet: which class is scored (default: 1 of 2)")
     p.add_argument("--class-reg", type=float, help="transformer: what divides D_y (default 1000)")
     p.add_argument("--renorm", choices=RENORMS, help="transformer: how z' is rescaled (default batch, as published)")
     return p
@@ -59,20 +68,31 @@ def inspect(source: str) -> None:
 
 
 def run(arguments: list[str]) -> None:
-    """Inspects or converts.
+    """Inspects, exports or converts.
 
     Raises:
         InputError: the arguments are wrong, or what they name.
     """
     args = parser().parse_args(arguments)
     options = {name: getattr(args, name) for name in OPTIONS}
+    told = args.kind is not None or any(value is not None for value in options.values())
     if args.inspect:
-        if args.destination is not None or args.kind or any(value is not None for value in options.values()):
+        if args.destination is not None or args.export or told:
             raise InputError("--inspect", "converts nothing", "give it a file and nothing else")
         inspect(args.source)
         return
     if args.destination is None:
-        raise InputError("destination", "is missing", "name the folder to make")
+        place = "file to write" if args.export else "folder to make"
+        raise InputError("destination", "is missing", f"name the {place}")
+    if args.export:
+        if told:
+            raise InputError("--export", "has no settings", "give it a folder, a file and nothing else")
+        done = export(args.source, args.destination)
+        print(
+            f"{args.destination}: {done['kind']}; class_reg {done['class_reg']:g} and renorm {done['renorm']} are not "
+            "in it (the published script has 1000 and batch)"
+        )
+        return
     done = convert(args.source, args.destination, args.kind, **options)
     print(f"{args.destination}: {done['kind']} {done['config']}, {done['parameters']:,} parameters")
 

@@ -103,11 +103,23 @@ def padding_of(modules: dict[str, Any], name: str) -> Any:
     return ((top, bottom), (left, right))
 
 
-def recipe(state: State, where: object, root: Any, padding: str | None, bn_epsilon: float | None) -> Recipe:
+def recipe(
+    state: State,
+    where: object,
+    root: Any,
+    padding: str | None,
+    bn_epsilon: float | None,
+    output: str | None = None,
+    output_class: int | None = None,
+) -> Recipe:
     """Variant and classes from the shapes; padding and epsilon from the module, or from the user.
 
+    What the score is, see `latentjax.assessors.outputs.Output`, is in no file. With several classes it can be left out
+    and set when the assessor is loaded.
+
     Raises:
-        InputError: no known variant; padding neither in the file nor given; or given and contradicted by the file.
+        InputError: no known variant; padding neither in the file nor given; or given and contradicted by the file;
+            an output or class that the head does not have.
     """
     variant = variant_of(state, where)
     found = pickled_settings(root, variant, where)
@@ -122,8 +134,16 @@ def recipe(state: State, where: object, root: Any, padding: str | None, bn_epsil
             "add --padding=symmetric (efficientnet_pytorch 0.7.0), native-same (0.7.1) or same (TensorFlow)",
         )
     num_classes = dimension(state, "_fc.weight", 0, where)
-    if num_classes < 2:
-        raise InputError(where, "has one class, and a score is the second one's", "give a classifier of two classes")
+    if num_classes == 1 and output is None:
+        what = "has one output, and what it means is not in the file"
+        raise InputError(where, what, "add --output=sigmoid (it is a logit) or --output=regression (it is the score)")
+    if num_classes == 1 and output not in ("sigmoid", "regression"):
+        what = f"{output} compares classes, and {where} has one output"
+        raise InputError("--output", what, "give sigmoid or regression")
+    if output_class is not None and not 0 <= output_class < num_classes:
+        what = f"{output_class} is no class of {where}, whose head has {num_classes}"
+        raise InputError("--output-class", what, f"give 0 to {num_classes - 1}")
+    scoring = {"output": output, "output_class": output_class}
     default = 1e-3 if bn_epsilon is None else bn_epsilon
     config = {
         "variant": variant,
@@ -133,5 +153,6 @@ def recipe(state: State, where: object, root: Any, padding: str | None, bn_epsil
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
         "bn_epsilon": found.get("bn_epsilon", default),
+        **{name: value for name, value in scoring.items() if value is not None},
     }
     return Recipe("efficientnet", config, RULES, state)

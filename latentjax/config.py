@@ -29,6 +29,7 @@ TYPES = {
 
 POSITIVE = (
     "transformer.class_reg",
+    "transformer.num_directions",
     "train.batch_size",
     "train.alphas_per_latent",
     "train.learning_rate",
@@ -37,24 +38,39 @@ POSITIVE = (
     "checkpoints.keep",
     "evaluate.count",
     "evaluate.batch_size",
+    "evaluate.ascent_steps",
+    "evaluate.ascent_step_size",
+    "evaluate.arithmetic_count",
 )
 NOT_NEGATIVE = (
     "transformer.noise_dim",
     "transformer.noise_dim_y",
     "train.num_steps",
+    "train.angle_weight",
     "train.warmup_steps",
     "train.weight_decay",
     "train.clip_norm",
     "train.samples_every",
 )
-OPTIONAL = ("assessor.centre", "assessor.slope", "transformer.noise_dim_y")
+OPTIONAL = (
+    "assessor.output",
+    "assessor.output_class",
+    "assessor.centre",
+    "assessor.slope",
+    "transformer.noise_dim_y",
+    "transformer.num_directions",
+)
 SEEDS = ("train.seed", "evaluate.seed")
 CHOICES = {
     "platform": ("any", "cpu", "gpu", "tpu"),
     "precision": ("float32", "bfloat16"),
     "train.optimizer": ("radam", "adam"),
     "train.schedule": ("constant", "cosine"),
-    "evaluate.mode": ("bigger_step",),
+    "train.angle_form": ("mean", "published"),
+    "evaluate.mode": ("bigger_step", "iterative"),
+    "evaluate.move": ("both", "z", "y"),
+    "evaluate.method": ("learned", "ascent", "arithmetic", "random"),
+    "evaluate.format": ("png", "jpeg"),
 }
 
 
@@ -140,7 +156,7 @@ def parse(text: str, kind: type, flag: str) -> Any:
             value = float(value)
     except (ValueError, SyntaxError, KeyError, MemoryError, RecursionError, OverflowError):
         value = None
-    if kind is tuple and type(value) in (int, float, list):
+    if kind is tuple and type(value) in (int, float, dict, list):
         value = tuple(value) if isinstance(value, list) else (value,)
     if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
         words, example = TYPES[kind]
@@ -181,7 +197,7 @@ def check(config: ConfigDict) -> None:
         if isinstance(value, int | float) and not abs(value) < limit:
             raise InputError(f"config.{field}", f"is {_shown(value)}", "give a finite and smaller number")
     for field in POSITIVE:
-        if not fields[field] > 0:
+        if fields[field] is not None and not fields[field] > 0:
             raise InputError(f"config.{field}", f"is {fields[field]}", "give a positive number")
     for field in (*NOT_NEGATIVE, *SEEDS):
         if fields[field] is not None and fields[field] < 0:
@@ -199,6 +215,10 @@ def _check_evaluation(fields: dict[str, Any]) -> None:
         raise InputError("config.evaluate.alphas", f"is {_shown(alphas)}", todo)
     if len({round(alpha, 6) for alpha in alphas}) < len(alphas):
         raise InputError("config.evaluate.alphas", f"is {_shown(alphas)}", "give each alpha once")
+    if not 0 < fields["evaluate.arithmetic_share"] <= 0.5:
+        raise InputError("config.evaluate.arithmetic_share", "is not in (0, 0.5]", "give a share such as 0.25")
+    if not 1 <= fields["evaluate.jpeg_quality"] <= 95:
+        raise InputError("config.evaluate.jpeg_quality", "is not in 1 to 95", "give a quality such as 90")
     if len(set(seeds)) < len(seeds):
         raise InputError("config.evaluate.noise_seeds", f"is {_shown(seeds)}", "give each seed once")
     if not seeds or any(type(seed) is not int or not 0 <= seed < 2**32 for seed in seeds):

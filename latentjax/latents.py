@@ -1,7 +1,8 @@
 """Latents: drawing z, y, alpha and noise; what evaluation starts from.
 
 Every draw is a function of (seed, step) alone: keys are folded, never carried, and JAX's partitionable
-threefry gives the same global batch on any number of devices. Latents from files come through `artbreeder`.
+threefry gives the same global batch on any number of devices. y is drawn by `class_vectors`; latents from
+files come through `artbreeder`.
 """
 
 import functools
@@ -12,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from latentjax.artbreeder import Latent, read, safe_name
+from latentjax.class_vectors import ClassVectors, sample_y
+from latentjax.class_vectors import parse as check_classes
 from latentjax.errors import InputError
 
 __all__ = [
@@ -48,20 +51,6 @@ def sample_z(key: jax.Array, batch: int, latent_dim: int, truncation: float = 1.
     return truncation * jax.random.truncated_normal(key, -2.0, 2.0, (batch, latent_dim), jnp.float32)
 
 
-def sample_y(key: jax.Array, batch: int, num_classes: int, classes: str = "onehot") -> jax.Array:
-    """Draws y [batch, num_classes] float32: one-hot rows of labels uniform over those of `classes`.
-
-    A generator without classes (num_classes 0) gets y [batch, 0].
-
-    Raises:
-        InputError: for a setting that `check_classes` refuses.
-    """
-    labels = jnp.asarray(check_classes(classes, num_classes), jnp.int32)
-    if not labels.size:
-        return jnp.zeros((batch, 0), jnp.float32)
-    return jax.nn.one_hot(jax.random.choice(key, labels, (batch,)), num_classes, dtype=jnp.float32)
-
-
 def check_truncation(truncation: float) -> float:
     """Returns the truncation if z can be sampled with it: a number in (0, 1], and no less than 1e-6.
 
@@ -72,40 +61,6 @@ def check_truncation(truncation: float) -> float:
     if not number or not _MIN_TRUNCATION <= truncation <= 1:
         raise InputError("config.latents.truncation", f"is {truncation!r}", "give a number in (0, 1], 1e-6 or more")
     return float(truncation)
-
-
-def check_classes(setting: str, num_classes: int) -> tuple[int, ...]:
-    """Returns the labels that a setting stands for.
-
-    Args:
-        setting: "onehot" for all classes, or "onehot:3,7,9" for those alone.
-        num_classes: K; labels are 0 to K - 1.
-
-    Raises:
-        InputError: naming the field ``latents.classes``, for any other setting, or labels that are
-            out of range, doubled or no integers.
-    """
-
-    def refuse(what: str) -> InputError:
-        return InputError("config.latents.classes", what, 'give "onehot", or some classes as in "onehot:3,7,9"')
-
-    if setting == "onehot":
-        return tuple(range(num_classes))
-    if not isinstance(setting, str) or not setting.startswith("onehot:"):
-        raise refuse(f"is {setting!r}, which is no setting")
-    labels: list[int] = []
-    for word in setting.removeprefix("onehot:").split(","):
-        word = word.strip()
-        # int() alone would take "1_0", "+3" and other scripts' digits, and fail on thousands of digits
-        if not (word.isascii() and word.isdigit()) or len(word) > 9:
-            raise refuse(f"has {word[:20]!r} where a class is due")
-        label = int(word)
-        if label >= num_classes:
-            raise refuse(f"has the class {label}, but the generator has {num_classes}, counted from 0")
-        if label in labels:
-            raise refuse(f"lists the class {label} twice")
-        labels.append(label)
-    return tuple(labels)
 
 
 def sample_alpha(key: jax.Array, shape: tuple[int, ...], limit: float = 0.5) -> jax.Array:
@@ -143,7 +98,7 @@ def draw(
     num_classes: int,
     *,
     truncation: float,
-    classes: str,
+    classes: str | ClassVectors,
     alphas_per_latent: int,
     noise_shapes: tuple[int, int],
 ) -> dict[str, jax.Array | None]:
@@ -156,7 +111,7 @@ def draw(
         latent_dim: Z.
         num_classes: K.
         truncation: see `sample_z`.
-        classes: see `check_classes`.
+        classes: of y, see `class_vectors.parse`; parsed already, no file is read again.
         alphas_per_latent: M alphas for each latent.
         noise_shapes: widths of the noise that the transformer of z and the one of y take; 0 for none.
 
@@ -183,7 +138,12 @@ def draw(
 
 
 def sample_latents(
-    count: int, seed: int, latent_dim: int, num_classes: int, truncation: float = 1.0, classes: str = "onehot"
+    count: int,
+    seed: int,
+    latent_dim: int,
+    num_classes: int,
+    truncation: float = 1.0,
+    classes: str | ClassVectors = "onehot",
 ) -> list[Latent]:
     """Draws latents to evaluate on: the i-th depends on the seed and i, not on the count.
 
@@ -195,20 +155,20 @@ def sample_latents(
     """
     key = jax.random.fold_in(_seed_key(seed), _EVALUATION)
     truncation = check_truncation(truncation)
-    check_classes(classes, num_classes)
+    vectors = check_classes(classes, num_classes)
     latents = []
     for index in range(count):
         # one compiled function of one index: a batched draw could round differently with the count
-        z, y = _one_latent(jax.random.fold_in(key, index), latent_dim, num_classes, truncation, classes)
+        z, y = _one_latent(jax.random.fold_in(key, index), latent_dim, truncation, vectors)
         source = {"seed": seed, "index": index}
         latents.append(Latent(f"seed{seed}-{index:05d}", np.asarray(z), np.asarray(y), source))
     return latents
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
-def _one_latent(key: jax.Array, latent_dim: int, num_classes: int, truncation: float, classes: str):
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _one_latent(key: jax.Array, latent_dim: int, truncation: float, vectors: ClassVectors):
     key_z, key_y = jax.random.split(key)
-    return sample_z(key_z, 1, latent_dim, truncation)[0], sample_y(key_y, 1, num_classes, classes)[0]
+    return sample_z(key_z, 1, latent_dim, truncation)[0], vectors.sample(key_y, 1)[0]
 
 
 def _seed_key(seed: int) -> jax.Array:

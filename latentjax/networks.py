@@ -2,12 +2,13 @@
 
 import os
 import pathlib
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from flax import nnx
 
 from latentjax import weights
+from latentjax.assessors.outputs import Output
 from latentjax.errors import InputError
 
 
@@ -63,15 +64,43 @@ class Generator(LatentNetwork):
 
 
 class Assessor(Network):
-    """A(images [B, H, W, 3] in [-1, 1]) -> scores [B] in [0, 1]."""
+    """A(images [B, H, W, 3] in [-1, 1]) -> scores [B] in [0, 1], or any numbers from a regression."""
+
+    @property
+    def output(self) -> Output | None:
+        """How class logits become scores; None for an image property."""
+        return getattr(self._module, "output", None)
 
     def logits(self, images: jax.Array) -> jax.Array:
         """The score before its squashing: class logits [B, n], or [B] for an image property."""
         return self._jitted(self.state, images, method="logits")
 
+    def statistic(self, images: jax.Array) -> jax.Array:
+        """What centre and slope act on, [B]: one logit, a margin between classes, or an image property."""
+        return self._jitted(self.state, images, method="statistic")
+
 
 class LatentTransformer(LatentNetwork):
-    """T(z [B, Z], y [B, K], alpha, noise) -> z' [B, Z], y' [B, K]; alpha is [B] or one number."""
+    """T(z [B, Z], y [B, K], alpha, noise, direction) -> z' [B, Z], y' [B, K]; alpha is [B] or one number."""
+
+    def __call__(
+        self,
+        z: jax.Array,
+        y: jax.Array,
+        alpha: jax.Array | float,
+        noise: tuple[jax.Array | None, jax.Array | None] = (None, None),
+        direction: jax.Array | int = 0,
+    ) -> tuple[jax.Array, jax.Array]:
+        # indexing under jit would clamp; the value of a jax.Array may not be known yet
+        if not isinstance(direction, jax.Array) and not 0 <= direction < self.num_directions:
+            what = f"is {direction}, and the transformer's are 0 to {self.num_directions - 1}"
+            raise InputError("direction", what, "give one of them")
+        return super().__call__(z, y, alpha, noise, direction)
+
+    @property
+    def num_directions(self) -> int:
+        """How many directions of z there are to choose from."""
+        return self._module.num_directions or 1
 
     @property
     def noise_dims(self) -> tuple[int, int]:
@@ -110,23 +139,35 @@ def load_generator(name: str | os.PathLike) -> Generator:
     return load(name, "generator")
 
 
-def load_assessor(name: str | os.PathLike, **settings: float) -> Assessor:
+def load_assessor(
+    name: str | os.PathLike,
+    *,
+    output: str | None = None,
+    output_class: int | None = None,
+    centre: float | None = None,
+    slope: float | None = None,
+) -> Assessor:
     """A from a model folder, or an image property such as "embedded:colourfulness".
 
     Args:
         name: the folder or embedded name.
-        settings: `centre` and `slope` of an image property.
+        output, output_class: of an EfficientNet: what its score is, see `latentjax.assessors.outputs.Output`.
+        centre, slope: of an image property, and of the outputs "regression" and "margin".
+
+    What is given stands above model.json, whose centre and slope belong to its own output.
 
     Raises:
-        InputError: nothing of this kind there, or damaged.
+        InputError: nothing of this kind there, or damaged, or a setting that it cannot have.
     """
     assessor = load(name, "assessor")
-    if settings:
-        if assessor.kind != "image_property":
-            raise InputError("config.assessor", f"{name} takes no {', '.join(settings)}", "leave these fields unset")
-        record = {"kind": assessor.kind, "config": assessor.config | settings}
-        return Assessor(weights.build(**record), record)
-    return assessor
+    settings = {"output": output, "output_class": output_class, "centre": centre, "slope": slope}
+    settings = {field: value for field, value in settings.items() if value is not None}
+    if assessor.output is None:
+        if foreign := [field for field in settings if field.startswith("output")]:
+            raise InputError(f"config.assessor.{foreign[0]}", f"is not for {name}, an image property", "leave it unset")
+    elif output is not None and output != assessor.output.kind:
+        settings = {"centre": None, "slope": None, **settings}
+    return with_settings(assessor, **settings) if settings else assessor
 
 
 def load_transformer(name: str | os.PathLike) -> LatentTransformer:
@@ -139,9 +180,16 @@ def load_transformer(name: str | os.PathLike) -> LatentTransformer:
     return load(folder / "transformer" if (folder / "transformer").is_dir() else folder, "transformer")
 
 
-def with_settings(transformer: LatentTransformer, **settings: Any) -> LatentTransformer:
-    """The same transformer under other settings that leave its weights as they are, such as renorm."""
-    record = {"kind": "transformer", "config": transformer.config | settings}
+Held = TypeVar("Held", bound=Network)
+
+
+def with_settings(network: Held, **settings: Any) -> Held:
+    """The same network under other settings that leave its weights as they are, such as renorm or output.
+
+    Raises:
+        InputError: a setting that it cannot have.
+    """
+    record = {"kind": network.kind, "config": network.config | settings}
     module = weights.abstract(**record)
-    nnx.update(module, transformer.state)
-    return LatentTransformer(module, record | {"source": transformer.source})
+    nnx.update(module, network.state)
+    return type(network)(module, {**record, "source": network.source, "weights_sha256": network.sha256})

@@ -1,4 +1,4 @@
-"""Images as people see them: eight bits, strips along alpha, sheets, PNG files."""
+"""Images as people see them: eight bits, strips along alpha, sheets, files."""
 
 import functools
 import hashlib
@@ -141,10 +141,15 @@ def overview(strips: Sequence[Image.Image], labels: Sequence[str], *, title: str
     return canvas
 
 
-def save_png(image: Image.Image, path: str | os.PathLike) -> str:
-    """Writes `image` as a PNG, to the side and then renamed, so that no reader meets half a file.
+def save(image: Image.Image, path: str | os.PathLike, quality: int = 90) -> str:
+    """Writes `image` as JPEG (.jpg, .jpeg) or PNG, to the side and then renamed, so that no reader meets half a file.
 
-    The folder must exist; an existing file is replaced, whatever its ending.
+    The folder must exist; an existing file is replaced.
+
+    Args:
+        image: what to write.
+        path: where.
+        quality: of a JPEG, 1 to 95; its colours are not subsampled.
 
     Returns:
         The sha256 of the file's bytes, in hex.
@@ -153,7 +158,10 @@ def save_png(image: Image.Image, path: str | os.PathLike) -> str:
     # Short, because a long name with something added may exceed what the file system takes.
     aside = path.with_name(f".{os.getpid()}-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.part")
     try:
-        image.save(aside, format="PNG")
+        if path.suffix.lower() in (".jpg", ".jpeg"):
+            image.save(aside, format="JPEG", quality=quality, subsampling=0)
+        else:
+            image.save(aside, format="PNG")
         digest = hashlib.sha256(aside.read_bytes()).hexdigest()
         os.replace(aside, path)
     finally:

@@ -5,8 +5,10 @@
     z' = z + alpha D_z,    y' = y + alpha D_y / class_reg,    then z' is rescaled to the length of z
 
 Each of D_z and D_y is written as a form and its inputs: "none", "vector", "linear(z, y)", "two_layer(z, noise)".
+There may be several D_z, one of which is followed: `KINDS` names the published combinations.
 """
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -22,20 +24,45 @@ INPUTS = ("z", "y", "noise")
 class Kind(NamedTuple):
     """A named pair of directions."""
 
-    z: str
-    y: str
     published: str  # its name in the published code
+    z: str
+    y: str = "none"
+    several: bool = False  # K directions of z, trained in turn
 
 
 KINDS = {
+    "one_direction": Kind("OneDirectionZ", "vector"),
+    "one_direction_linear_y": Kind("OneDirectionZAdaptiveY", "vector", "linear(y)"),
+    "one_direction_linear_y_of_zy": Kind("OneDirectionZAdaptiveY_zy", "vector", "linear(z, y)"),
+    "linear": Kind("AdaptiveDirectionZ", "linear(z)"),
+    "linear_of_zy": Kind("AdaptiveDirectionZ_zy", "linear(z, y)"),
+    "linear_of_zy_linear_y": Kind("AdaptiveDirectionZ_zy_AdaptiveDirectionY", "linear(z, y)", "linear(y)"),
+    "linear_of_zy_both": Kind("AdaptiveDirectionZ_zy_AdaptiveDirectionY_zy", "linear(z, y)", "linear(z, y)"),
+    "class_dependent": Kind("ClassDependent", "linear(y)"),
+    "linear_noise": Kind("AdaptiveDirectionZAdaptiveDirectionY", "linear(z, noise)", "linear(y, noise)"),
+    "linear_noise_y_of_zy": Kind("AdaptiveDirectionZAdaptiveDirectionY_zy", "linear(z, noise)", "linear(z, y, noise)"),
+    "two_layer": Kind("AdaptiveDirectionZ_nonlinear", "two_layer(z)"),
+    "two_layer_both": Kind("AdaptiveDirectionZAdaptiveDirectionY_nonlinear", "two_layer(z)", "two_layer(y)"),
     "two_layer_noise": Kind(
-        "two_layer(z, noise)",
-        "two_layer(y, noise)",
-        "AdaptiveDirectionZAdaptiveDirectionY_noise_nonlinear",
+        "AdaptiveDirectionZAdaptiveDirectionY_noise_nonlinear", "two_layer(z, noise)", "two_layer(y, noise)"
     ),
-    "one_direction": Kind("vector", "none", "OneDirectionZ"),
+    "directions": Kind("MultiDirectionZ", "vector", several=True),
+    "linear_directions": Kind("MultiDirectionZ_linear", "linear(z)", several=True),
+    "two_layer_directions": Kind("MultiDirectionZ_nonlinear", "two_layer(z)", several=True),
 }
 RENORMS = ("sample", "batch", "none")
+
+
+def kind_named(name: str, field: str) -> Kind:
+    """The kind of this name, ours or the published code's.
+
+    Raises:
+        InputError: there is none; `field` names the setting at fault.
+    """
+    kinds = KINDS | {kind.published: kind for kind in KINDS.values()}
+    if name not in kinds:
+        raise InputError(field, f"{name!r} is unknown", f"use one of {', '.join(KINDS)}, or a published name")
+    return kinds[name]
 
 
 def parse_direction(text: str, field: str) -> tuple[str, tuple[str, ...]]:
@@ -92,20 +119,21 @@ def uniform_linear(into: int, out: int, rngs: nnx.Rngs) -> nnx.Linear:
 
 
 class Transformer(nnx.Module):
-    """T(z [B, Z], y [B, K], alpha [B] or scalar, noise) -> z' [B, Z], y' [B, K].
+    """T(z [B, Z], y [B, C], alpha [B] or scalar, noise, direction=k) -> z' [B, Z], y' [B, C].
 
     Args:
-        latent_dim, num_classes: Z and K.
+        latent_dim, num_classes: Z and C.
         z, y: the directions D_z and D_y, see the module's docstring.
         noise_dim: entries of the noise that D_z sees.
-        noise_dim_y: entries of the noise that D_y sees; None: int(noise_dim K / Z), as published.
+        noise_dim_y: entries of the noise that D_y sees; None: int(noise_dim C / Z), as published.
         class_reg: divides D_y.
         renorm: what keeps the length of z: "sample" rescales each z', "batch" all by one factor (published code),
             "none" nothing (the paper's formula).
+        num_directions: K maps of z, of which a call follows one; None: a single map.
         rngs: where initial weights come from.
 
     Raises:
-        InputError: a direction or renorm that is not one.
+        InputError: a direction or renorm that is not one, or several directions of nothing.
     """
 
     def __init__(
@@ -118,6 +146,7 @@ class Transformer(nnx.Module):
         noise_dim_y: int | None = None,
         class_reg: float = 1000.0,
         renorm: str = "sample",
+        num_directions: int | None = None,
         *,
         rngs: nnx.Rngs,
     ):
@@ -130,16 +159,24 @@ class Transformer(nnx.Module):
         sizes = {"z": latent_dim, "y": num_classes}
         self.latent_dim, self.num_classes = latent_dim, num_classes
         self.class_reg, self.renorm = class_reg, renorm
+        self.num_directions = num_directions
         directions = {}
         for name, (form, inputs) in forms.items():
             widths = {**sizes, "noise": noise_dims[name]}
             # with few classes the published formula gives no noise for y
             inputs = tuple(each for each in inputs if widths[each])
-            directions[name] = (
-                None if form == "none" or not sizes[name] else Direction(form, inputs, widths, sizes[name], rngs)
-            )
+            make = functools.partial(Direction, form, inputs, widths, sizes[name], rngs)
+            if form == "none" or not sizes[name]:
+                directions[name] = None
+            elif name == "z" and num_directions is not None:
+                directions[name] = nnx.List(make() for _ in range(num_directions))
+            else:
+                directions[name] = make()
             if "noise" not in inputs:
                 noise_dims[name] = 0
+        if num_directions is not None and not directions["z"]:
+            what = f"asks for {num_directions} directions of z, whose form is {z!r}"
+            raise InputError("config.transformer.num_directions", what, "give 1 or more, and z a form")
         self.direction_z, self.direction_y = directions["z"], directions["y"]
         self.noise_dims = (noise_dims["z"], noise_dims["y"])
 
@@ -157,15 +194,22 @@ class Transformer(nnx.Module):
         y: jax.Array,
         alpha: jax.Array | float,
         noise: tuple[jax.Array | None, jax.Array | None] = (None, None),
+        direction: jax.Array | int = 0,
     ) -> tuple[jax.Array, jax.Array]:
         alpha = jnp.broadcast_to(jnp.asarray(alpha, z.dtype), z.shape[:1])[:, None]
         moved_z, moved_y = z, y
         if self.direction_z is not None:
-            moved_z = z + alpha * self.direction_z(self.inputs_of(z, y, noise[0]))
-            moved_z = self.rescale(moved_z, z, alpha)
+            moved_z = self.rescale(z + alpha * self.directions(z, y, noise)[direction], z, alpha)
         if self.direction_y is not None:
             moved_y = y + alpha * self.direction_y(self.inputs_of(z, y, noise[1])) / self.class_reg
         return moved_z, moved_y
+
+    def directions(
+        self, z: jax.Array, y: jax.Array, noise: tuple[jax.Array | None, jax.Array | None] = (None, None)
+    ) -> jax.Array:
+        """Every D_z: [K, B, Z], or [K, 1, Z] where they do not depend on the inputs; K is 1 for a single map."""
+        several = self.direction_z if self.num_directions is not None else [self.direction_z]
+        return jnp.stack([each(self.inputs_of(z, y, noise[0])) for each in several])
 
     @staticmethod
     def inputs_of(z: jax.Array, y: jax.Array, noise: jax.Array | None) -> dict[str, jax.Array]:

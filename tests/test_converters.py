@@ -147,6 +147,230 @@ def test_a_module_that_pads_unlike_any_known_one_is_refused(files, tmp_path, ref
     assert line.startswith(f"{tmp_path}/odd.pth: has norms of different epsilons")
 
 
+# ---- transformers
+
+VECTOR = {"w": [1, 6]}
+LINEAR_Y = {"NN_output_y.weight": [3, 3], "NN_output_y.bias": [3]}
+NOT_IN_THE_FILE = {"class_reg": 1000.0, "renorm": "batch"}
+
+
+def lone(inputs, outputs=6):
+    return {"NN_output.weight": [outputs, inputs], "NN_output.bias": [outputs]}
+
+
+def z_and_y(inputs_of_z, inputs_of_y, z="NN_output_z"):
+    linear_z = {f"{z}.weight": [6, inputs_of_z], f"{z}.bias": [6]}
+    return linear_z | {"NN_output_y.weight": [3, inputs_of_y], "NN_output_y.bias": [3]}
+
+
+def two_layers(inputs_of_z, inputs_of_y):
+    shapes = {"NN_output_z.0.weight": [6, inputs_of_z], "NN_output_z.2.weight": [6, 6]}
+    shapes |= {"NN_output_y.0.weight": [3, inputs_of_y], "NN_output_y.2.weight": [3, 3]}
+    return shapes | {key.replace("weight", "bias"): shape[:1] for key, shape in shapes.items()}
+
+
+def several(count, *layers):
+    one = {f".{layer}weight": [6, 6] for layer in layers} | {f".{layer}bias": [6] for layer in layers}
+    return {f"directions.{k}{key}": shape for k in range(count) for key, shape in (one or {"": [1, 6]}).items()}
+
+
+def saved(shapes, folder):
+    torch.manual_seed(0)
+    torch.save({key: torch.randn(shape) for key, shape in shapes.items()}, folder / "transformer.pth")
+    return folder / "transformer.pth"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "options", "config"),
+    [
+        (VECTOR, {}, {"num_classes": 1000, "z": "vector", "y": "none"}),
+        (VECTOR | LINEAR_Y, {}, {"z": "vector", "y": "linear(y)"}),
+        (VECTOR | LINEAR_Y, {"kind": "OneDirectionZAdaptiveY"}, {"z": "vector", "y": "linear(y)"}),
+        (VECTOR | LINEAR_Y | {"NN_output_y.weight": [3, 9]}, {}, {"z": "vector", "y": "linear(z, y)"}),
+        (lone(6), {}, {"num_classes": 1000, "z": "linear(z)", "y": "none"}),
+        (lone(6), {"num_classes": 3}, {"z": "linear(z)", "y": "none"}),
+        (lone(6), {"num_classes": 6, "kind": "linear"}, {"num_classes": 6, "z": "linear(z)", "y": "none"}),
+        (lone(6), {"kind": "class_dependent"}, {"num_classes": 6, "z": "linear(y)", "y": "none"}),
+        (lone(6), {"num_classes": 6, "kind": "ClassDependent"}, {"num_classes": 6, "z": "linear(y)", "y": "none"}),
+        (lone(9), {"num_classes": 3}, {"z": "linear(z, y)", "y": "none"}),
+        (lone(9), {"num_classes": 9}, {"num_classes": 9, "z": "linear(y)", "y": "none"}),
+        (lone(9), {"kind": "AdaptiveDirectionZ_zy"}, {"z": "linear(z, y)", "y": "none"}),
+        (lone(9), {"kind": "ClassDependent"}, {"num_classes": 9, "z": "linear(y)", "y": "none"}),
+        (lone(3), {"num_classes": 3}, {"z": "linear(y)", "y": "none"}),
+        (lone(1006), {}, {"num_classes": 1000, "z": "linear(z, y)", "y": "none"}),
+        (lone(1000), {}, {"num_classes": 1000, "z": "linear(y)", "y": "none"}),
+        (
+            lone(6) | {"NN_output2.weight": [6, 6], "NN_output2.bias": [6]},
+            {"num_classes": 3},
+            {"z": "two_layer(z)", "y": "none"},
+        ),
+        (z_and_y(9, 3, "NN_output"), {}, {"z": "linear(z, y)", "y": "linear(y)"}),
+        (z_and_y(9, 9, "NN_output"), {}, {"z": "linear(z, y)", "y": "linear(z, y)"}),
+        # the published formula gives y int(noise_dim 3 / 6) entries of noise
+        (
+            z_and_y(8, 4),
+            {},
+            {"z": "linear(z, noise)", "y": "linear(y, noise)", "noise_dim": 2, "noise_dim_y": 1},
+        ),
+        (
+            z_and_y(8, 10),
+            {},
+            {"z": "linear(z, noise)", "y": "linear(z, y, noise)", "noise_dim": 2, "noise_dim_y": 1},
+        ),
+        # by it and not by what else fits
+        (
+            z_and_y(22, 11),
+            {},
+            {"z": "linear(z, noise)", "y": "linear(y, noise)", "noise_dim": 16, "noise_dim_y": 8},
+        ),
+        (
+            z_and_y(7, 9),
+            {},
+            {"z": "linear(z, noise)", "y": "linear(z, y)", "noise_dim": 1, "noise_dim_y": 0},
+        ),
+        (z_and_y(7, 3), {}, {"z": "linear(z, noise)", "y": "linear(y)", "noise_dim": 1, "noise_dim_y": 0}),
+        (z_and_y(6, 3), {}, {"z": "linear(z)", "y": "linear(y)", "noise_dim": 0, "noise_dim_y": 0}),
+        (z_and_y(6, 9), {}, {"z": "linear(z)", "y": "linear(z, y)", "noise_dim": 0, "noise_dim_y": 0}),
+        # another size, but too little to hold z
+        (
+            z_and_y(8, 8),
+            {},
+            {"z": "linear(z, noise)", "y": "linear(y, noise)", "noise_dim": 2, "noise_dim_y": 5},
+        ),
+        (
+            z_and_y(8, 11),
+            {"kind": "AdaptiveDirectionZAdaptiveDirectionY"},
+            {"z": "linear(z, noise)", "y": "linear(y, noise)", "noise_dim": 2, "noise_dim_y": 8},
+        ),
+        (
+            z_and_y(8, 11),
+            {"kind": "linear_noise_y_of_zy"},
+            {"z": "linear(z, noise)", "y": "linear(z, y, noise)", "noise_dim": 2, "noise_dim_y": 2},
+        ),
+        (two_layers(6, 3), {}, {"z": "two_layer(z)", "y": "two_layer(y)"}),
+        (
+            two_layers(7, 3),
+            {},
+            {"z": "two_layer(z, noise)", "y": "two_layer(y)", "noise_dim": 1, "noise_dim_y": 0},
+        ),
+        (several(3), {"num_classes": 3}, {"z": "vector", "y": "none", "num_directions": 3}),
+        (several(1), {"num_classes": 3}, {"z": "vector", "y": "none", "num_directions": 1}),
+        (several(12, ""), {"num_classes": 3}, {"z": "linear(z)", "y": "none", "num_directions": 12}),
+        (several(2, "0.", "2."), {"num_classes": 3}, {"z": "two_layer(z)", "y": "none", "num_directions": 2}),
+    ],
+)
+def test_a_transformers_forms_are_read_from_keys_and_shapes(tmp_path, shapes, options, config):
+    done = converters.convert(saved(shapes, tmp_path), tmp_path / "model", **options)
+    assert done["config"] == {"latent_dim": 6, "num_classes": 3} | config | NOT_IN_THE_FILE
+    latentjax.load_transformer(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "flags", "said"),
+    [
+        (
+            lone(9),
+            [],
+            "{file}: has NN_output.weight [6, 9], and how many of the inputs are classes is not in the file; "
+            "add --num-classes=3 (linear(z, y)) or --num-classes=9 (linear(y))\n",
+        ),
+        (
+            lone(3),
+            [],
+            "{file}: has NN_output.weight [6, 3], and how many of the inputs are classes is not in the file; "
+            "add --num-classes=3 (linear(y))\n",
+        ),
+        (
+            lone(9),
+            ["--num-classes=4"],
+            "--num-classes: 4 classes do not fit {file}, which has NN_output.weight [6, 9]; "
+            "give --num-classes=3 (linear(z, y)) or --num-classes=9 (linear(y))\n",
+        ),
+        (
+            lone(6),
+            ["--num-classes=6"],
+            "{file}: has NN_output.weight [6, 6], which fits 2 kinds; add --kind=AdaptiveDirectionZ (z linear(z), "
+            "y none) or --kind=ClassDependent (z linear(y), y none)\n",
+        ),
+        (
+            lone(1000, 1000),
+            [],
+            "{file}: has NN_output.weight [1000, 1000], which fits 2 kinds; add --kind=AdaptiveDirectionZ (",
+        ),
+        (
+            z_and_y(8, 11),
+            [],
+            "{file}: has NN_output_z.weight [6, 8], NN_output_y.weight [3, 11], which fits 2 kinds; "
+            "add --kind=AdaptiveDirectionZAdaptiveDirectionY (z linear(z, noise), y linear(y, noise)) "
+            "or --kind=AdaptiveDirectionZAdaptiveDirectionY_zy (z linear(z, noise), y linear(z, y, noise))\n",
+        ),
+        (
+            lone(9),
+            ["--kind=linear"],
+            "--kind: linear contradicts {file}, which has NN_output.weight [6, 9]; leave the flag out\n",
+        ),
+        (lone(6), ["--kind=AdaptiveDirectionZ_zy"], "--kind: AdaptiveDirectionZ_zy contradicts {file}, which has NN_"),
+        (
+            VECTOR,
+            ["--kind=linear"],
+            "--kind: linear contradicts {file}, whose keys are those of OneDirectionZ; leave the flag out\n",
+        ),
+        (
+            z_and_y(8, 5),
+            ["--kind=linear_noise_y_of_zy"],
+            "--kind: linear_noise_y_of_zy contradicts {file}, which has NN_output_z.weight [6, 8], NN_output_y.weight ",
+        ),
+        (lone(9), ["--kind=ClassDependent", "--num-classes=3"], "--num-classes: 3 contradicts {file}, which has 9; "),
+        (VECTOR | LINEAR_Y, ["--num-classes=4"], "--num-classes: 4 contradicts {file}, which has 3; leave"),
+        (
+            VECTOR | LINEAR_Y | {"NN_output_y.weight": [3, 8]},
+            [],
+            "{file}: has the shapes of no published transformer (w [1, 6], NN_output_y.weight [3, 8]); give the whole",
+        ),
+        (z_and_y(8, 3, "NN_output"), [], "{file}: has the shapes of no published transformer (NN_output.weight [6, 8]"),
+        (z_and_y(5, 3), [], "{file}: has the shapes of no published transformer (NN_output_z.weight [6, 5]"),
+        (two_layers(6, 2), [], "{file}: has the shapes of no published transformer (NN_output_z.0.weight [6, 6]"),
+        ({"w": [6]}, [], "{file}: has w of shape [6]; give the published state dict\n"),
+        ({"w": [2, 6]}, [], "{file}: does not fit transformer: 1 of wrong shape, [2, 6] (w); give the whole"),
+        ({"w": [1, 6, 1]}, [], "{file}: does not fit transformer: 1 of wrong shape, [1, 6, 1] (w); give the whole"),
+        (VECTOR | {"extra": [1]}, [], "{file}: does not fit transformer: 1 unexpected (extra); give the whole"),
+        (VECTOR | {"directions.0": [1, 6]}, [], "{file}: does not fit transformer: 1 unexpected (directions.0); "),
+        (LINEAR_Y, [], "{file}: lacks w; give the whole state dict\n"),
+        (
+            {"NN_output.weight": [6, 6]},
+            [],
+            "{file}: does not fit transformer: 1 missing (NN_output.bias); give the whole",
+        ),
+        (
+            lone(6) | {"NN_output2.weight": [6, 6]},
+            [],
+            "{file}: does not fit transformer: 1 missing (NN_output2.bias); give the whole",
+        ),
+        (
+            lone(6) | {"NN_output2.weight": [6, 5], "NN_output2.bias": [6]},
+            [],
+            "{file}: does not fit transformer: 1 of wrong shape, [6, 5] (NN_output2.weight); give the whole",
+        ),
+        (
+            {"directions.0": [1, 6], "directions.2": [1, 6]},
+            [],
+            "{file}: does not fit transformer: 1 missing (directions.1), 1 unexpected (directions.2); give the whole",
+        ),
+        ({"directions.1": [1, 6]}, [], "{file}: lacks directions.0; give the whole state dict\n"),
+        ({"directions.0": [1, 6], "directions.01": [1, 6]}, [], "{file}: does not fit transformer: 1 missing (direc"),
+        (
+            {"directions.0": [1, 6], "directions.1": [1, 5]},
+            [],
+            "{file}: does not fit transformer: 1 of wrong shape, [1, 5] (directions.1); give the whole",
+        ),
+        ({"directions.first": [1, 6]}, [], "{file}: lacks "),
+    ],
+)
+def test_a_transformer_that_is_open_or_does_not_fit_is_refused(tmp_path, refused, shapes, flags, said):
+    source = saved(shapes, tmp_path)
+    assert refused(command.main, source, tmp_path / "model", *flags).startswith(said.format(file=source))
+
+
 # ---- files that do not fit
 
 BAR = "GBlock.1.conv0.module.weight_bar"
@@ -211,13 +435,51 @@ def test_a_dcgan_that_does_not_fit_is_refused(files, tmp_path, refused, change, 
     assert said in line
 
 
-def test_an_assessor_of_one_class_is_refused(files, tmp_path, refused):
-    def one_class(state):
-        state["_fc.weight"], state["_fc.bias"] = torch.zeros(1, 1280), torch.zeros(1)
+def with_classes(files, count, to):
+    """The EfficientNet's file with a head of so many outputs."""
 
-    source = changed(files / "efficientnet.pth", one_class, tmp_path / "odd.pth")
-    line = refused(command.main, source, tmp_path / "model", "--padding=same")
-    assert line.startswith(f"{source}: has one class")
+    def change(state):
+        state["_fc.weight"], state["_fc.bias"] = torch.zeros(count, 1280), torch.zeros(count)
+
+    return changed(files / "efficientnet.pth", change, to)
+
+
+@pytest.mark.parametrize(
+    ("classes", "flags", "said"),
+    [
+        (1, [], "{file}: has one output, and what it means is not in the file; add --output=sigmoid (it is a logit) or "),
+        (1, ["--output=softmax"], "--output: softmax compares classes, and {file} has one output; give sigmoid or reg"),
+        (1, ["--output=margin"], "--output: margin compares classes, and {file} has one output; give sigmoid or reg"),
+        (1, ["--output=sigmoid", "--output-class=1"], "--output-class: 1 is no class of {file}, whose head has 1; give 0"),
+        (3, ["--output-class=3"], "--output-class: 3 is no class of {file}, whose head has 3; give 0 to 2"),
+        (3, ["--output-class=-1"], "--output-class: -1 is no class of {file}, whose head has 3; give 0 to 2"),
+        (3, ["--output=tanh"], "--output: invalid choice: 'tanh' (choose from "),
+    ],
+)
+def test_an_output_that_the_head_does_not_have_is_refused(files, tmp_path, refused, classes, flags, said):
+    source = with_classes(files, classes, tmp_path / "odd.pth")
+    line = refused(command.main, source, tmp_path / "model", "--padding=same", *flags)
+    assert line.startswith(said.format(file=source))
+
+
+@pytest.mark.parametrize(
+    ("classes", "options"),
+    [
+        (1, {"output": "sigmoid"}),
+        (1, {"output": "regression", "output_class": 0}),
+        (3, {}),
+        (3, {"output_class": 2}),
+        (3, {"output": "margin", "output_class": 0}),
+    ],
+)
+def test_what_the_score_of_an_assessor_is_goes_into_its_config(files, tmp_path, classes, options):
+    source = with_classes(files, classes, tmp_path / "head.pth")
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    command.run([str(source), str(tmp_path / "model"), "--padding=same", *flags])
+    A = latentjax.load_assessor(tmp_path / "model")
+    scoring = {name: value for name, value in A.config.items() if name.startswith("output")}
+    assert (A.config["num_classes"], scoring) == (classes, options)
+    assert (A.output.kind, A.output.output_class) == (options.get("output", "softmax"), options.get("output_class"))
 
 
 def test_a_foreign_architecture_is_refused(files, tmp_path, refused):
@@ -304,8 +566,10 @@ def test_a_pickle_that_calls_os_system_is_refused_and_not_run(files, tmp_path, r
         ("dcgan", ["--num-classes=3", "--padding=same"], "--padding: is not for {file}, whose kind is dcgan; leave"),
         ("dcgan", ["--kind=biggan"], "--kind: biggan contradicts {file}, whose keys are those of kind dcgan; leave"),
         ("biggan", ["--num-classes=9"], "--num-classes: 9 contradicts {file}, which has 10; leave the flag out"),
+        ("biggan", ["--output=margin"], "--output: is not for {file}, whose kind is biggan; leave the flag out"),
+        ("dcgan", ["--output-class=1"], "--output-class: is not for {file}, whose kind is dcgan; leave the flag out"),
         ("biggan", ["--renorm=batch"], "--renorm: is not for {file}, whose kind is biggan; leave the flag out"),
-        ("biggan", ["--kind=stylegan"], "--kind: invalid choice: 'stylegan' (choose from "),
+        ("biggan", ["--kind=stylegan"], "--kind: 'stylegan' is unknown; use one of biggan, dcgan, "),
         ("transformer", ["--num-classes=9"], "--num-classes: 9 contradicts {file}, which has 3; leave the flag out"),
         ("transformer", ["--class-reg=0"], "--class-reg: is 0.0; give a positive number"),
         ("transformer", ["--class-reg=nan"], "--class-reg: is nan; give a positive number"),
@@ -316,7 +580,14 @@ def test_a_pickle_that_calls_os_system_is_refused_and_not_run(files, tmp_path, r
         ("linear", ["--kind=biggan"], "{file}: has 0 blocks, expected 5 (128 pixels), 6 (256) or 7 (512); give a"),
         ("linear", ["--kind=dcgan"], "{file}: has 0 convolutions and 0 norms"),
         ("linear", ["--kind=efficientnet"], "{file}: lacks _conv_head.weight; give the whole state dict"),
-        ("linear", ["--kind=transformer"], "{file}: is a transformer of a kind that is not read; give "),
+        ("linear", ["--kind=transformer"], "{file}: has no tensor of a published transformer (weight, bias); give "),
+        ("linear", ["--kind=ClassDependent"], "{file}: has no tensor of a published transformer (weight, bias); give "),
+        ("dcgan", ["--kind=ClassDependent"], "--kind: ClassDependent contradicts {file}, whose keys are those of kind"),
+        ("transformer", ["--kind=biggan"], "--kind: biggan contradicts {file}, whose keys are those of kind transf"),
+        ("transformer", ["--kind=directions"], "--kind: directions contradicts {file}, whose keys are those of Adap"),
+        ("transformer", ["--kind=two_layer_both"], "--kind: two_layer_both contradicts {file}, which has NN_output_"),
+        ("transformer", ["--padding=same"], "--padding: is not for {file}, whose kind is transformer; leave the"),
+        ("vector", ["--kind=OneDirectionZ", "--num-classes=-1"], "--num-classes: is -1; give a positive number"),
         ("dcgan", ["--number=3"], "--number=3: is not understood; see python -m converters --help"),
         ("dcgan", ["--num=3"], "--num=3: is not understood; see python -m converters --help"),
         ("dcgan", ["another"], "another: is not understood; see python -m converters --help"),
@@ -351,9 +622,11 @@ def test_a_destination_that_is_there_is_kept(files, tmp_path, refused):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"kind": "stylegan"}, "--kind: 'stylegan' is unknown; use one of "),
+        ({"kind": "stylegan"}, "--kind: 'stylegan' is unknown; use one of biggan, dcgan, "),
+        ({"kind": "OneDirectionZ"}, "--kind: OneDirectionZ contradicts "),
         ({"padding": "valid"}, "--padding: 'valid' is unknown; use one of symmetric, native-same, same"),
         ({"renorm": "rows"}, "--renorm: 'rows' is unknown; use one of "),
+        ({"output": "tanh"}, "--output: 'tanh' is unknown; use one of softmax, sigmoid, regression, margin"),
     ],
 )
 def test_convert_checks_what_the_command_line_would(files, tmp_path, options, said):
@@ -367,7 +640,9 @@ def test_help_is_no_error(monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         command.main()
     assert caught.value.code == 0
-    assert "python -m converters biggan-512.pth weights/biggan512" in capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
+    assert "python -m converters biggan-512.pth weights/biggan512" in out
+    assert "python -m converters --export runs/creativity transformer.pth" in out
 
 
 def test_debug_shows_the_traceback(files, tmp_path, monkeypatch, capsys):

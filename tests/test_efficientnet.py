@@ -8,8 +8,9 @@ import torch
 from converters import rules, torch_file
 from converters.oracles import efficientnet as oracle
 from converters.oracles import fixtures
-from latentjax import weights
+from latentjax import networks, weights
 from latentjax.assessors.efficientnet import VARIANTS
+from latentjax.errors import InputError
 from tests.conversion import nchw, network, recipe_of, state_of, worst
 
 # B0's own float32 noise in the logits is 5e-6; 1e-4 leaves room for another order of sums
@@ -33,6 +34,7 @@ def test_logits_and_scores_are_the_published_ones(reference, size):
     images = golden[f"images{size}_uint8_nhwc"].astype(np.float32) / 127.5 - 1
     assessor = published(reference)
     assert assessor.config["padding"] == "symmetric"
+    assert "output" not in assessor.config
     assert worst(assessor.logits(images), golden[f"logits{size}"]) <= LOGITS
     assert worst(assessor(images), golden[f"scores{size}"]) <= SCORES
 
@@ -108,3 +110,37 @@ def test_gradients_to_the_image_are_the_oracles(random_b0):
     expected = np.moveaxis(theirs.grad.numpy(), 1, -1)
     # float32 backward passes of 80 layers differ in their last three digits
     assert worst(ours, expected) <= 1e-2 * np.abs(expected).max()
+
+
+@pytest.fixture(scope="module")
+def three_classes():
+    model = oracle.EfficientNet("b0", num_classes=3, padding="symmetric").eval()
+    fixtures.randomise(model, seed=4)
+    return network("efficientnet", "assessor", state_of(model), padding="symmetric")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"output_class": 2}, lambda x: np.exp(x[:, 2]) / np.exp(x).sum(1)),
+        ({"output": "sigmoid", "output_class": 0}, lambda x: 1 / (1 + np.exp(-x[:, 0]))),
+        ({"output": "regression", "output_class": 1, "centre": 3.0, "slope": 0.1}, lambda x: 0.1 * (x[:, 1] - 3)),
+        ({"output": "margin", "output_class": 0}, lambda x: 1 / (1 + np.exp(x[:, 1:].max(1) - x[:, 0]))),
+    ],
+)
+def test_the_score_is_the_stated_output_of_the_same_logits(three_classes, settings, expected):
+    images = pictures(2, 64)
+    assessor = networks.with_settings(three_classes, **settings)
+    logits = np.asarray(three_classes.logits(images))
+    scores = assessor(images)
+    assert (scores.shape, scores.dtype) == ((2,), np.float32)
+    assert worst(scores, expected(logits.astype(np.float64))) <= SCORES
+
+
+def test_several_classes_give_logits_but_no_score_without_a_class(three_classes):
+    images = pictures(1, 64)
+    assert three_classes.logits(images).shape == (1, 3)
+    with pytest.raises(
+        InputError, match=r"config\.assessor\.output_class: is not set, and the assessor has 3 classes; say"
+    ):
+        three_classes(images)

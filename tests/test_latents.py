@@ -54,44 +54,6 @@ def test_truncations_outside_the_unit_interval_are_refused(truncation):
         latents.sample_z(KEY, 1, 4, truncation)
 
 
-def test_y_is_one_hot_and_its_labels_are_uniform():
-    y = np.asarray(latents.sample_y(KEY, 20_000, 10))
-    assert y.dtype == np.float32
-    assert set(np.unique(y)) == {0, 1}
-    assert (y.sum(axis=1) == 1).all()
-    # 5 standard errors of a count of 2,000 in 20,000
-    np.testing.assert_allclose(y.sum(axis=0), 2000, atol=5 * 42.5)
-
-
-def test_y_can_be_drawn_from_some_classes():
-    y = np.asarray(latents.sample_y(KEY, 3000, 10, "onehot:3,7, 9"))
-    np.testing.assert_array_equal(np.flatnonzero(y.sum(axis=0)), [3, 7, 9])
-    # 5 standard errors of a count of 1,000 in 3,000
-    np.testing.assert_allclose(y.sum(axis=0)[[3, 7, 9]], 1000, atol=5 * 25.9)
-
-
-def test_a_generator_without_classes_gets_an_empty_y():
-    assert latents.sample_y(KEY, 5, 0).shape == (5, 0)
-
-
-def test_class_settings_name_their_labels():
-    assert latents.check_classes("onehot", 4) == (0, 1, 2, 3)
-    assert latents.check_classes("onehot:3,0", 4) == (3, 0)
-
-
-@pytest.mark.parametrize(
-    "setting",
-    ["", "artbreeder", "onehot:", "onehot:4", "onehot:-1", "onehot:1,1", "onehot:1,", "onehot:1.0",
-     "onehot:²", "onehot:" + "1" * 5000, "onehot: 1_0", "onehot1", "Onehot", None, 3, ["onehot"], (3, 7)],
-)  # fmt: skip
-def test_bad_class_settings_are_refused_in_one_line(setting):
-    with pytest.raises(InputError, match=r"^config.latents\.classes: ") as caught:
-        latents.check_classes(setting, 4)
-    assert len(str(caught.value).splitlines()) == 1
-    with pytest.raises(InputError, match=r"^config.latents\.classes: "):
-        latents.sample_latents(1, 0, 4, 4, classes=setting)
-
-
 @pytest.mark.parametrize("limit", [0.5, 0.3])
 def test_alpha_is_uniform_inside_its_open_interval(limit):
     # 2**24 draws of a 23-bit uniform: its lowest value comes up
@@ -250,6 +212,8 @@ def test_sampled_latents_are_not_those_of_training():
 def test_sampling_latents_refuses_bad_settings():
     with pytest.raises(InputError, match=r"^config.latents\.truncation"):
         latents.sample_latents(1, 0, 4, 4, truncation=2.0)
+    with pytest.raises(InputError, match=r"^config.latents\.classes"):
+        latents.sample_latents(1, 0, 4, 4, classes="onehot:4")
 
 
 # ---- latents from files

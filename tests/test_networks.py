@@ -15,10 +15,11 @@ Z, K = 6, 3  # the tiny generator's
 
 @pytest.fixture(scope="module")
 def transformers(tmp_path_factory):
-    """Folders of two transformers: the z-and-y map with noise, and one direction."""
+    """Folders of transformers: the z-and-y map with noise, one direction, and three to choose from."""
     kinds = {
         "two_layer": {"noise_dim": 2, "noise_dim_y": 5, "class_reg": 10.0},
         "vector": {"z": "vector", "y": "none"},
+        "several": {"z": "linear(z)", "y": "none", "num_directions": 3},
     }
     folder = tmp_path_factory.mktemp("transformers")
     for name, settings in kinds.items():
@@ -129,6 +130,24 @@ def test_a_kind_without_noise_samples_a_pair_of_none(transformers, latents):
     np.testing.assert_array_equal(without[1], latents[1])
 
 
+def test_a_direction_is_chosen_by_its_number(transformers, latents):
+    T = latentjax.load_transformer(transformers / "several")
+    assert T.num_directions == 3
+    moved = [np.asarray(T(*latents, 0.3, direction=k)[0]) for k in (0, 1, jnp.array(2))]
+    assert not any(np.allclose(moved[a], moved[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+    np.testing.assert_array_equal(T(*latents, 0.3)[0], moved[0])
+
+
+@pytest.mark.parametrize(("name", "direction"), [("several", 3), ("several", -1), ("vector", 1), ("two_layer", 1)])
+def test_a_direction_that_is_not_there_is_refused(transformers, latents, name, direction):
+    T = latentjax.load_transformer(transformers / name)
+    last = T.num_directions - 1
+    with pytest.raises(InputError) as caught:
+        T(*latents, 0.3, T.sample_noise(jax.random.key(1), 4), direction=direction)
+    assert str(caught.value) == f"direction: is {direction}, and the transformer's are 0 to {last}; give one of them"
+    assert last == (2 if name == "several" else 0)
+
+
 def test_a_transformer_is_found_in_its_run_folder(transformers, tmp_path, latents):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "transformer").symlink_to(transformers / "two_layer")
@@ -171,11 +190,100 @@ def test_a_wrong_folder_or_name_is_refused(load, name, said, tiny_generator, tra
     assert "\n" not in str(caught.value)
 
 
-def test_settings_of_an_image_property_are_checked(tmp_path):
-    with pytest.raises(InputError, match="slope 0"):
-        latentjax.load_assessor("embedded:redness", slope=0.0)
-    config = {"variant": "b0"}
-    arrays = {path: np.zeros(shape, np.float32) for path, shape in weights.shapes_of("efficientnet", config).items()}
-    weights.save(tmp_path / "assessor", arrays, "efficientnet", config, {})
-    with pytest.raises(InputError, match=r"takes no centre, slope; leave these fields unset"):
-        latentjax.load_assessor(tmp_path / "assessor", centre=1.0, slope=2.0)
+BIAS = np.array([0.5, -1.0, 2.0], np.float32)
+PICTURES = np.zeros((2, 8, 8, 3), np.float32)
+
+
+@pytest.fixture(scope="module")
+def classifiers(tmp_path_factory):
+    """Folders of EfficientNets whose logits are `BIAS` for every image, or its first entries."""
+    folder = tmp_path_factory.mktemp("classifiers")
+    configs = {
+        "plain": {"num_classes": 3},
+        "two": {"num_classes": 2},
+        "margin": {"num_classes": 3, "output": "margin", "output_class": 2, "centre": 1.0, "slope": 2.0},
+        "one": {"num_classes": 1, "output": "regression"},
+    }
+    for name, config in configs.items():
+        config = {"variant": "b0", "image_size": 32} | config
+        shapes = weights.shapes_of("efficientnet", config)
+        arrays = {path: np.zeros(shape, np.float32) for path, shape in shapes.items()}
+        arrays["classifier/bias"] = BIAS[: config["num_classes"]]
+        weights.save(folder / name, arrays, "efficientnet", config, {"file": name})
+    return folder
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+SOFTMAX = np.exp(BIAS) / np.exp(BIAS).sum()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "score"),
+    [
+        ("two", {}, sigmoid(-1 - 0.5)),
+        ("two", {"output_class": 0}, sigmoid(0.5 + 1)),
+        ("one", {}, 0.5),
+        ("one", {"slope": 4.0}, 2.0),
+        ("one", {"output": "sigmoid"}, sigmoid(0.5)),
+        ("plain", {"output_class": 2}, SOFTMAX[2]),
+        ("plain", {"output_class": 0}, SOFTMAX[0]),
+        ("margin", {}, sigmoid(2 * (1.5 - 1))),
+        ("margin", {"output": "margin"}, sigmoid(2 * (1.5 - 1))),
+        ("margin", {"slope": -1.0}, sigmoid(-(1.5 - 1))),
+        ("margin", {"output_class": 0, "centre": 0.0}, sigmoid(2 * -1.5)),
+        # centre and slope of model.json belong to its margin
+        ("margin", {"output": "softmax"}, SOFTMAX[2]),
+        ("margin", {"output": "regression"}, 2.0),
+        ("margin", {"output": "regression", "slope": 3.0}, 6.0),
+    ],
+)
+def test_settings_of_an_assessor_stand_above_its_folders(classifiers, name, settings, score):
+    assessor = latentjax.load_assessor(classifiers / name, **settings)
+    bias = weights.named(assessor.state)["classifier/bias"]
+    # float32 rounding of an exponential
+    np.testing.assert_allclose(assessor.output(bias[None]), [score], rtol=1e-6)
+    np.testing.assert_array_equal(bias, BIAS[: assessor.config["num_classes"]])
+    assert (len(assessor.sha256), assessor.source) == (64, {"file": name})
+    assert assessor.config.items() >= settings.items()
+
+
+def test_an_assessor_under_settings_scores_images(classifiers):
+    assessor = latentjax.load_assessor(classifiers / "plain", output="margin", output_class=2, slope=2.0)
+    np.testing.assert_array_equal(assessor.logits(PICTURES), [BIAS, BIAS])
+    # float32 rounding of an exponential
+    np.testing.assert_allclose(assessor(PICTURES), [sigmoid(2 * 1.5)] * 2, rtol=1e-6)
+    np.testing.assert_array_equal(assessor.statistic(PICTURES), [1.5, 1.5])
+
+
+def test_a_classifier_of_many_classes_is_loaded_and_has_no_score_without_a_class(classifiers):
+    assessor = latentjax.load_assessor(classifiers / "plain")
+    np.testing.assert_array_equal(assessor.logits(PICTURES), [BIAS, BIAS])
+    with pytest.raises(
+        InputError, match=r"^config\.assessor\.output_class: is not set, and the assessor has 3 classes; "
+    ):
+        assessor(PICTURES)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("plain", {"centre": 1.0}, "config.assessor.centre: is for the outputs regression and margin, and this one is"),
+        ("plain", {"output": "sigmoid", "slope": 1.0}, "config.assessor.slope: is for the outputs regression and"),
+        ("plain", {"output": "logit"}, "config.assessor.output: 'logit' is unknown; use one of softmax, sigmoid, "),
+        ("plain", {"output_class": 3}, "config.assessor.output_class: is 3, and the assessor's classes are 0 to 2; "),
+        ("one", {"output": "softmax"}, "config.assessor.output: softmax compares classes, and the assessor has 1; "),
+        ("margin", {"slope": 0.0}, "config.assessor.slope: is 0.0; give finite numbers, and a slope other than 0"),
+        ("redness", {"slope": 0.0}, "config.assessor.slope: is 0.0; give finite numbers, and a slope other than 0"),
+        ("redness", {"centre": float("nan")}, "config.assessor.centre: is nan; give finite numbers"),
+        ("redness", {"output": "margin"}, "config.assessor.output: is not for embedded:redness, an image property; "),
+        ("redness", {"output_class": 0}, "config.assessor.output_class: is not for embedded:redness, an image prop"),
+    ],
+)
+def test_settings_that_an_assessor_cannot_have_are_refused(classifiers, name, settings, said):
+    with pytest.raises(InputError) as caught:
+        latentjax.load_assessor("embedded:redness" if name == "redness" else classifiers / name, **settings)
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)

@@ -1,5 +1,7 @@
 """The objective and its training step follow the published runs; equations (1) and (2) hold."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +69,7 @@ def test_eight_steps_are_the_published_ones(reference, kind):
             "alpha": golden["alpha"][i][:, None],
             "noise_z": golden["noise_z"][i] if "noise_z" in golden else None,
             "noise_y": golden["noise_y"][i] if "noise_y" in golden else None,
+            "direction": jnp.int32(0),
         }
         for i in range(8)
     ]
@@ -100,7 +103,7 @@ def test_eight_steps_are_the_oracles(kind):
         published.append(float(step["loss"]))
         arrays = [None if n is None else n.numpy() for n in noise]
         draw = {"z": z.numpy(), "y": y.numpy(), "alpha": alpha.numpy()[:, None]}
-        draws.append(draw | {"noise_z": arrays[0], "noise_y": arrays[1]})
+        draws.append(draw | {"noise_z": arrays[0], "noise_y": arrays[1], "direction": jnp.int32(0)})
     nets = objective.Networks(generator.apply, assessor.apply, transformer.apply)
     frozen = objective.Frozen(generator.state, assessor.state)
     losses, ours = steps(nets, frozen, transformer, draws, 1e-3)
@@ -113,14 +116,15 @@ def linear_networks():
     return objective.Networks(
         generator=lambda w, z, y: (z + y)[:, None, None, :],
         assessor=lambda w, images: images.mean((1, 2, 3)),
-        transformer=lambda params, z, y, alpha, noise: (z + alpha[:, None] * params, y),
+        transformer=lambda params, z, y, alpha, noise, direction=0: (z + alpha[:, None] * params, y),
     )
 
 
 def hand_draws(m: int) -> dict:
     rng = np.random.default_rng(0)
     draws = {"z": rng.normal(size=(2, 3)), "y": np.zeros((2, 3)), "alpha": rng.uniform(-0.5, 0.5, (2, m))}
-    return {name: jnp.asarray(rows, jnp.float32) for name, rows in draws.items()} | {"noise_z": None, "noise_y": None}
+    arrays = {name: jnp.asarray(rows, jnp.float32) for name, rows in draws.items()}
+    return arrays | {"noise_z": None, "noise_y": None, "direction": jnp.int32(0)}
 
 
 @pytest.mark.parametrize("m", [1, 3])
@@ -156,9 +160,123 @@ def test_gradients_stop_at_the_unedited_score():
     np.testing.assert_allclose(grad, np.full(3, np.mean(2 * -alpha * alpha) / 3), rtol=1e-5)
 
 
-def test_sweep_keeps_a_latents_alphas_together():
-    z, y, alphas = jnp.eye(2, 3), jnp.zeros((2, 3)), jnp.array([-0.5, 0.0, 0.5])
-    frozen = objective.Frozen(None, None)
-    images, scores = objective.sweep(linear_networks(), jnp.ones(3), frozen, z, y, alphas, (None, None))
-    assert images.shape == (6, 1, 1, 3)
-    np.testing.assert_allclose(scores.reshape(2, 3), np.full((2, 3), 1 / 3) + np.asarray(alphas), rtol=1e-6)
+def test_a_kept_score_costs_the_weighted_square_of_its_change():
+    nets = linear_networks()._replace(kept=lambda w, images: jnp.stack([images[:, 0, 0, 0], images[:, 0, 0, 1]], 1))
+    draws, params, frozen = hand_draws(2), jnp.array([1.0, 2.0, 0.3]), objective.Frozen(None, None)
+    plain, _ = objective.loss(nets, params, frozen, draws, penalties=objective.Penalties(kept=(0.0, 0.0)))
+    value, _ = objective.loss(nets, params, frozen, draws, penalties=objective.Penalties(kept=(3.0, 0.5)))
+    alpha = np.asarray(draws["alpha"])
+    # the first pixel changes by alpha, the second by 2 alpha
+    np.testing.assert_allclose(value - plain, np.mean(3 * alpha**2 + 0.5 * (2 * alpha) ** 2), rtol=1e-5)
+
+
+def test_kept_scores_are_of_the_same_image():
+    """Each image is compared with its own original, not with a neighbour's."""
+    nets = linear_networks()._replace(kept=lambda w, images: images[:, 0, 0, :1])
+    draws, frozen = hand_draws(3), objective.Frozen(None, None)
+    still = jnp.array([0.0, 1.0, 2.0])  # leaves the first pixel alone
+    weights = [objective.Penalties(kept=(weight,)) for weight in (0.0, 100.0)]
+    values = [float(objective.loss(nets, still, frozen, draws, penalties=each)[0]) for each in weights]
+    assert values[0] == values[1]
+
+
+# ---- several directions
+
+
+@pytest.mark.parametrize("kind", ["MultiDirectionZ", "MultiDirectionZ_linear", "MultiDirectionZ_nonlinear"])
+@pytest.mark.parametrize("form", ["mean", "published"])
+@pytest.mark.parametrize("chosen", [0, 2])
+def test_the_loss_of_several_directions_and_its_gradient_are_the_oracles(kind, form, chosen):
+    weight, batch = 0.25, 5
+    T = oracle.Transformer(12, 20, kind=kind).double()
+    fixtures.randomise(T, seed=3)
+    random = torch.Generator().manual_seed(1)
+    z, y = fixtures.sample_inputs(T, batch, random)
+    alpha = torch.rand(batch, generator=random).double() - 0.5
+
+    def generate(z, y):
+        return torch.tanh(z[:, :3] * z[:, 3:6] + y[:, :3])[:, :, None, None]
+
+    def penalty():
+        published = form == "published"
+        reg = 1 / weight if published else 1.0
+        factor = 1.0 if published else weight
+        return factor * training.angle_loss(T, z, chosen, published=published, angle_loss_reg=reg)
+
+    chain = torch.optim.SGD(T.parameters(), lr=0.0)
+    step = training.training_step(
+        generate, lambda x: x.mean((1, 2, 3)), T, chain, z, y, alpha, direction=chosen, penalty=penalty
+    )
+    theirs = {name: param.grad.numpy() for name, param in T.named_parameters()}
+
+    ours = network("transformer", "transformer", state_of(T), num_classes=20)
+    nets = objective.Networks(
+        lambda w, z, y: jnp.moveaxis(jnp.tanh(z[:, :3] * z[:, 3:6] + y[:, :3])[:, :, None, None], 1, -1),
+        lambda w, images: images.mean((1, 2, 3)),
+        ours.apply,
+        directions=functools.partial(ours.apply, method="directions"),
+    )
+    draws = {"z": z, "y": y, "alpha": alpha[:, None]}
+    draws = {name: jnp.asarray(rows.numpy(), jnp.float32) for name, rows in draws.items()}
+    draws |= {"noise_z": None, "noise_y": None, "direction": jnp.int32(chosen)}
+    penalties = objective.Penalties(angle=weight, angle_form=form)
+    (value, _), grads = jax.value_and_grad(
+        lambda params: objective.loss(nets, params, objective.Frozen(None, None), draws, penalties=penalties),
+        has_aux=True,
+    )(ours.state)
+    np.testing.assert_allclose(value, float(step["loss"]), rtol=2e-6)
+    grads = weights.named(grads)
+    for name, theirs_of_one in theirs.items():
+        path = name_in_ours(name)
+        expected = theirs_of_one.ravel() if path.endswith("vector") else theirs_of_one.T
+        np.testing.assert_allclose(grads[path], expected, rtol=2e-4, atol=2e-7, err_msg=name)
+        # every direction feels the angle
+        assert np.abs(expected).max() > 0
+
+
+def name_in_ours(name: str) -> str:
+    """directions.1.2.weight -> direction_z/1/layers/1/kernel."""
+    _, k, *rest = name.split(".")
+    if not rest:
+        return f"direction_z/{k}/vector"
+    layer = 1 if rest[0] == "2" else 0
+    return f"direction_z/{k}/layers/{layer}/{'kernel' if rest[-1] == 'weight' else 'bias'}"
+
+
+def test_orthogonal_directions_have_no_angle_and_equal_ones_all_of_it():
+    one = jnp.array([[1.0, 0.0]])
+    other = jnp.array([[0.0, 2.0]])
+    for form in ("mean", "published"):
+        assert objective.angles(jnp.stack([one, other]), 0, form) == 0
+        np.testing.assert_allclose(objective.angles(jnp.stack([one, 3 * one, -one]), 1, form), 1, rtol=1e-6)
+
+
+def test_signs_cancel_in_the_published_angle_only():
+    directions = jnp.array([[[1.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [-1.0, 0.0]]])
+    assert objective.angles(directions, 0, "published") == 0
+    assert objective.angles(directions, 0, "mean") == 1
+
+
+# ---- along alpha
+
+
+def test_along_keeps_a_latents_alphas_together():
+    z, y, alphas = jnp.eye(2, 3), jnp.zeros((2, 3)), np.array([-0.5, 0.0, 0.5])
+    moved, _ = objective.along(linear_networks(), jnp.ones(3), z, y, alphas, (None, None))
+    np.testing.assert_allclose(moved, np.eye(2, 3)[:, None] + alphas[None, :, None], rtol=1e-6)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [3, 5, 1, 0, 4, 2]])
+def test_iterative_steps_start_from_the_last_result(order):
+    """Published mode "iterative", by hand: z doubles its distance with every step."""
+    nets = linear_networks()._replace(
+        transformer=lambda params, z, y, alpha, noise, direction: (z + alpha[:, None] * z, y + alpha[:, None])
+    )
+    z, y = jnp.array([[1.0, -2.0, 3.0]]), jnp.zeros((1, 3))
+    alphas = np.array([-0.3, -0.1, 0.0, 0.1, 0.2, 0.4])[order]
+    moved, moved_y = objective.along(nets, None, z, y, alphas, (None, None), iterative=True)
+    factors = np.array([0.9 * 0.8, 0.9, 1.0, 1.1, 1.1 * 1.1, 1.1 * 1.1 * 1.2])[order]
+    np.testing.assert_allclose(moved[0], factors[:, None] * np.asarray(z), rtol=1e-6)
+    np.testing.assert_allclose(moved_y[0, :, 0], alphas, rtol=1e-6, atol=1e-7)
+    bigger, _ = objective.along(nets, None, z, y, alphas, (None, None))
+    np.testing.assert_allclose(bigger[0], (1 + alphas)[:, None] * np.asarray(z), rtol=1e-6)

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from converters import KINDS, rules
+from converters import KINDS, rules, transformer
 from converters.rules import Recipe, Rule
-from latentjax import weights
+from latentjax import transformers, weights
 from latentjax.errors import InputError
 
 SHAPES = {"norm/scale": (2,), "norm/var": (2,), "dense/kernel": (3, 2), "convs/0/kernel": (1, 1, 2, 4)}
@@ -106,17 +106,27 @@ def test_a_tensor_that_decides_a_size_must_have_it(tensors, said):
         rules.dimension(tensors, "fc.weight", 1, "net.pth")
 
 
+def assert_every_path_comes_from_one_key(table, kind, config):
+    paths = list(weights.shapes_of(kind, config))
+    keys = [rules.source_of(table, path) for path in paths]
+    assert len(set(keys)) == len(paths)
+    assert [rules.find(table, key)[1] for key in keys] == paths
+
+
 @pytest.mark.parametrize(
     ("kind", "config"),
     [
         ("biggan", {"resolution": 128, "num_classes": 3, "channels": 8}),
         ("efficientnet", {}),
-        ("transformer", {"latent_dim": 4, "num_classes": 50}),
-        ("transformer", {"latent_dim": 4, "num_classes": 3, "z": "vector", "y": "none"}),
     ],
 )
 def test_every_path_of_a_model_comes_from_one_key(kind, config):
-    table, paths = KINDS[kind].RULES, list(weights.shapes_of(kind, config))
-    keys = [rules.source_of(table, path) for path in paths]
-    assert len(set(keys)) == len(paths)
-    assert [rules.find(table, key)[1] for key in keys] == paths
+    assert_every_path_comes_from_one_key(KINDS[kind].RULES, kind, config)
+
+
+@pytest.mark.parametrize("name", transformers.KINDS)
+def test_every_path_of_a_transformer_comes_from_one_key(name):
+    kind = transformers.KINDS[name]
+    config = {"latent_dim": 4, "num_classes": 50, "z": kind.z, "y": kind.y}
+    config |= {"num_directions": 12} if kind.several else {}
+    assert_every_path_comes_from_one_key(transformer.rules_of(kind), "transformer", config)

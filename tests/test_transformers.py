@@ -32,7 +32,7 @@ def test_latents_move_as_published(reference, kind):
     state = torch_file.state_dict(torch_file.read(reference / "golden" / f"transformer_{kind}.pth"))
     transformer = network("transformer", "transformer", state, num_classes=golden["y"].shape[1])
     noise = tuple(golden.get(name) for name in ("noise_z", "noise_y"))
-    z, y = transformer(golden["z"], golden["y"], golden["alpha"], noise)
+    z, y = transformer(golden["z"], golden["y"], golden["alpha"], noise, int(golden.get("direction", 0)))
     assert worst(z, golden["z_out"]) <= Z
     assert worst(y, golden.get("y_out", golden["y"])) <= Y
 
@@ -40,15 +40,17 @@ def test_latents_move_as_published(reference, kind):
 @pytest.mark.parametrize("kind", [kind.published for kind in transformers.KINDS.values()])
 def test_latents_move_as_the_oracles(kind):
     model = oracle.Transformer(12, 20, kind=kind)
+    direction = 2 if kind.startswith("Multi") else 0
     fixtures.randomise(model, seed=5)
     generator = torch.Generator().manual_seed(0)
     z, y = fixtures.sample_inputs(model, 4, generator)
     alpha = torch.rand(4, generator=generator) - 0.5
     noise = [torch.randn(4, n, generator=generator) if n else None for n in (model.noise_dim, model.noise_dim_y)]
     with torch.no_grad():
-        theirs = model(z, y, alpha, *noise)
+        theirs = model(z, y, alpha, *noise, direction=direction)
     transformer = network("transformer", "transformer", state_of(model), num_classes=20)
-    ours = transformer(z.numpy(), y.numpy(), alpha.numpy(), tuple(None if n is None else n.numpy() for n in noise))
+    noise = tuple(None if n is None else n.numpy() for n in noise)
+    ours = transformer(z.numpy(), y.numpy(), alpha.numpy(), noise, direction)
     assert worst(ours[0], theirs[0]) <= Z
     assert worst(ours[1], theirs[1]) <= Y
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from latentjax.assessors.outputs import Output
 from latentjax.layers import DepthwiseConv, Padding
 
 
@@ -133,7 +134,7 @@ class Block(nnx.Module):
 
 
 class EfficientNet(nnx.Module):
-    """A(images [B, H, W, 3] in [-1, 1]) -> scores [B] in [0, 1]: the softmax probability of class 1.
+    """A(images [B, H, W, 3] in [-1, 1]) -> scores [B]: by default the softmax probability of class 1 of 2.
 
     Args:
         variant: "b0" to "b7".
@@ -142,7 +143,11 @@ class EfficientNet(nnx.Module):
         bn_epsilon: of every norm.
         image_size: side in pixels to which images are resized (224 for the paper's assessor).
         mean, std: of the input channels, for images in [0, 1].
+        output, output_class, centre, slope: what the score is, see `latentjax.assessors.outputs.Output`.
         rngs: where initial weights come from.
+
+    Raises:
+        InputError: an output that this head cannot have.
     """
 
     def __init__(
@@ -154,11 +159,16 @@ class EfficientNet(nnx.Module):
         image_size: int = 224,
         mean: Sequence[float] = (0.485, 0.456, 0.406),
         std: Sequence[float] = (0.229, 0.224, 0.225),
+        output: str = "softmax",
+        output_class: int | None = None,
+        centre: float | None = None,
+        slope: float | None = None,
         *,
         rngs: nnx.Rngs,
     ):
         width, _, size = VARIANTS[variant]
-        self.num_classes, self.image_size = num_classes, image_size
+        self.output = Output(output, num_classes, output_class, centre, slope)
+        self.image_size = image_size
         self.mean, self.std = tuple(mean), tuple(std)
 
         def norm(features: int) -> nnx.BatchNorm:
@@ -194,5 +204,14 @@ class EfficientNet(nnx.Module):
         x = nnx.silu(self.head_norm(self.head(x)))
         return self.classifier(x.mean((1, 2)))
 
+    def statistic(self, images: jax.Array) -> jax.Array:
+        """Images [B, H, W, 3] in [-1, 1] -> what centre and slope act on, [B] float32."""
+        return self.output.statistic(self.logits(images))
+
     def __call__(self, images: jax.Array) -> jax.Array:
-        return jax.nn.softmax(self.logits(images))[:, 1]
+        """Images [B, H, W, 3] in [-1, 1] -> scores [B] float32, in [0, 1] but for a regression.
+
+        Raises:
+            InputError: which of several classes is scored is not set.
+        """
+        return self.output(self.logits(images))

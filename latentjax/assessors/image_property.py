@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from latentjax.assessors.outputs import scale_of
 from latentjax.errors import InputError
 from latentjax.properties import brightness, colourfulness, soft_redness
 
@@ -57,20 +58,16 @@ class ImageProperty(nnx.Module):
         rngs: nnx.Rngs | None = None,
     ):
         _statistic(property)
-        default_centre, default_slope = DEFAULTS[property]
         self.property = property
-        self.centre = default_centre if centre is None else float(centre)
-        self.slope = default_slope if slope is None else float(slope)
-        if not (math.isfinite(self.centre) and math.isfinite(self.slope) and self.slope):
-            raise InputError(
-                "assessor",
-                f"has centre {self.centre} and slope {self.slope}",
-                "give finite numbers, and a slope other than 0",
-            )
+        self.centre, self.slope = scale_of(centre, slope, DEFAULTS[property])
+
+    def statistic(self, images: jax.Array) -> jax.Array:
+        """Images [B, H, W, 3] in [-1, 1] -> x [B], float32."""
+        return _statistic(self.property)(images)
 
     def logits(self, images: jax.Array) -> jax.Array:
         """Images [B, H, W, 3] in [-1, 1] -> the scores' logits [B], float32."""
-        return self.slope * (_statistic(self.property)(images) - self.centre)
+        return self.slope * (self.statistic(images) - self.centre)
 
     def __call__(self, images: jax.Array) -> jax.Array:
         """Images [B, H, W, 3] in [-1, 1] -> scores [B] in [0, 1], float32."""
@@ -90,7 +87,15 @@ def calibrate(property: str, images: jax.Array) -> tuple[float, float]:
     Raises:
         InputError: an unknown property, or images that hardly differ in it.
     """
-    values = np.asarray(_statistic(property)(images), np.float64)
+    return spread(property, np.asarray(_statistic(property)(images), np.float64))
+
+
+def spread(property: str, values: np.ndarray) -> tuple[float, float]:
+    """(centre, slope) as `calibrate` chooses them, for values [B] of the property.
+
+    Raises:
+        InputError: they hardly differ.
+    """
     low, centre, high = np.quantile(values, [0.05, 0.5, 0.95]) if values.size else (0.0, 0.0, 0.0)
     if not high - low > 1e-6:
         raise InputError("images", f"do not differ in {property}", "calibrate on more, or more varied, images")

@@ -7,18 +7,27 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from tqdm import tqdm
 
 from latentjax import distributed, latents, networks, objective, pictures, weights
+from latentjax.ascent import Ascent, ascend
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
-from latentjax.jobs.workbench import Workbench, fitting, new_transformer, prepare
+from latentjax.jobs import methods
+from latentjax.jobs.workbench import Workbench, prepare
 from latentjax.latents import Latent
 from latentjax.properties import PROPERTIES
-from latentjax.report.evaluation import Strip, finished_strips, log_result, open_folder, report, write_strip
+from latentjax.report.evaluation import (
+    Strip,
+    finished_strips,
+    log_result,
+    open_folder,
+    report,
+    write_strip,
+    write_strips,
+)
 
 PREVIEWS = 4  # strips drawn while training
 
@@ -28,18 +37,21 @@ class Evaluation:
 
     Args:
         bench: the job's tools.
-        transformer: whose kind is evaluated; its weights come with each call.
+        transformer: whose kind is evaluated, its weights come with each call; None: gradient ascent.
 
     Raises:
-        InputError: the latents cannot be read or do not fit.
+        InputError: the latents cannot be read or do not fit, or there is no such direction.
     """
 
-    def __init__(self, bench: Workbench, transformer: networks.LatentTransformer):
+    def __init__(self, bench: Workbench, transformer: networks.LatentTransformer | None):
         settings = bench.config.evaluate
         self.bench = bench
-        self.transformer = per_sample(transformer)
+        self.transformer = None if transformer is None else per_sample(transformer)
         self.alphas = np.asarray(settings.alphas, np.float32)
-        self.strips = [Strip(latent, seed) for latent in latents_of(bench) for seed in settings.noise_seeds]
+        self.directions = directions_of(settings.directions, transformer)
+        ending = {"png": "png", "jpeg": "jpg"}[settings.format]
+        seeds = settings.noise_seeds
+        self.strips = [Strip(latent, seed, ending) for latent in latents_of(bench) for seed in seeds]
         names = [strip.file for strip in self.strips]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -48,29 +60,58 @@ class Evaluation:
         self.batch = -(-settings.batch_size // devices) * devices
         self._sweep = jax.jit(self._measure)
 
-    def _measure(self, params: Any, frozen: objective.Frozen, rows: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """uint8 images [B, A, R, R, 3], and the score and properties [B, A]."""
-        z, y, noise = distributed.constrain(rows, distributed.by_row(self.bench.mesh))
-        nets, shape = self.bench.networks(self.transformer), (z.shape[0], len(self.alphas))
-        images, scores = objective.sweep(nets, params, frozen, z, y, jnp.asarray(self.alphas), noise)
+    def _measure(
+        self, params: Any, frozen: objective.Frozen, rows: Any, direction: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """uint8 images [B, A, R, R, 3], and the score, properties and kept scores [B, A]."""
+        rows = distributed.constrain(rows, distributed.by_row(self.bench.mesh))
+        nets, shape = self.bench.networks(self.transformer), (rows[0].shape[0], len(self.alphas))
+        moved = [array.reshape(-1, array.shape[-1]) for array in self._moved(nets, params, frozen, rows, direction)]
+        images, scores, kept = objective.assess(nets, frozen, *moved)
         measured = {"score": scores} | {name: measure(images) for name, measure in PROPERTIES.items()}
+        measured |= {f"kept {name}": kept[:, i] for i, name in enumerate(self.bench.assessor.kept_names)}
         tiles = pictures.to_uint8(images).reshape(*shape, *images.shape[1:])
         return tiles, {name: values.reshape(shape) for name, values in measured.items()}
 
-    def sweep(self, params: Any, strips: list[Strip]) -> Iterator[tuple[Strip, np.ndarray, dict[str, list[float]]]]:
+    def _moved(
+        self,
+        nets: objective.Networks,
+        params: Any,
+        frozen: objective.Frozen,
+        rows: Any,
+        direction: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        """z' [B, A, Z] and y' [B, A, C], by the method of the config."""
+        settings, (z, y, noise) = self.bench.config.evaluate, rows
+        if self.transformer is None:
+            kept = self.bench.assessor.kept_weights
+            ascent = Ascent(settings.ascent_steps, settings.ascent_step_size, settings.move, kept)
+            return ascend(nets, frozen, z, y, self.alphas, ascent)
+
+        def move(params: Any, z: jax.Array, y: jax.Array, *asked: Any) -> tuple[jax.Array, jax.Array]:
+            moved_z, moved_y = nets.transformer(params, z, y, *asked)
+            return z if settings.move == "y" else moved_z, y if settings.move == "z" else moved_y
+
+        moving, iterative = nets._replace(transformer=move), settings.mode == "iterative"
+        return objective.along(moving, params, z, y, self.alphas, noise, direction, iterative=iterative)
+
+    def sweep(
+        self, params: Any, strips: list[Strip], direction: int = 0
+    ) -> Iterator[tuple[Strip, np.ndarray, dict[str, list[float]]]]:
         """Strip, its tiles [A, R, R, 3] uint8 and its measures, for each strip; the last batch is padded."""
         for start in range(0, len(strips), self.batch):
             group = strips[start : start + self.batch]
-            tiles, measured = jax.device_get(self._sweep(params, self.bench.frozen, self._rows(group)))
+            swept = self._sweep(params, self.bench.frozen, self._rows(group), np.int32(direction))
+            tiles, measured = jax.device_get(swept)
             for i, strip in enumerate(group):
                 yield strip, tiles[i], {name: values[i].tolist() for name, values in measured.items()}
 
     def _rows(self, group: list[Strip]) -> Any:
         """z, y and noise of a batch; the noise depends on the latent and the seed, not on its neighbours."""
-        noises = []
+        noises: list[Any] = []
         for strip in group:
             key = jax.random.fold_in(jax.random.key(strip.noise_seed), int(strip.key[:8], 16))
-            noises.append(self.transformer.sample_noise(key, 1))
+            noises.append((None, None) if self.transformer is None else self.transformer.sample_noise(key, 1))
         noise = tuple(None if rows[0] is None else np.concatenate(rows) for rows in zip(*noises, strict=True))
         z, y = (np.stack([getattr(strip.latent, name) for strip in group]) for name in ("z", "y"))
         rows = jax.tree.map(lambda array: distributed.padded(array, self.batch), (z, y, noise))
@@ -78,15 +119,17 @@ class Evaluation:
 
     def preview(self, params: Any, step: int) -> None:
         """Draws the first strips into samples/."""
-        folder = self.bench.folder.path / "samples"
+        folder, strips = self.bench.folder.path / "samples", self.strips[:PREVIEWS]
         folder.mkdir(exist_ok=True)
-        drawn = self.sweep(params, self.strips[:PREVIEWS])
-        images = [pictures.strip(tiles, self.alphas.tolist(), measured["score"]) for _, tiles, measured in drawn]
-        labels = [strip.latent.name for strip in self.strips[:PREVIEWS]]
-        pictures.save_png(pictures.overview(images, labels, title=f"step {step}"), folder / f"step{step:08d}.png")
+        images, labels = [], []
+        for direction in self.directions:
+            for strip, tiles, measured in self.sweep(params, strips, direction):
+                images.append(pictures.strip(tiles, self.alphas.tolist(), measured["score"]))
+                labels.append(strip.latent.name + (f", {direction}" if len(self.directions) > 1 else ""))
+        pictures.save(pictures.overview(images, labels, title=f"step {step}"), folder / f"step{step:08d}.png")
 
-    def run(self, params: Any, step: int | None, *, untrained: bool = False) -> dict[str, Any]:
-        """Makes what is missing of the evaluation folder, and returns its summary.
+    def run(self, params: Any, step: int | None, *, untrained: bool = False) -> None:
+        """Makes what is missing of the evaluation folder, of one for each of several directions.
 
         Args:
             params: the transformer's weights.
@@ -94,24 +137,28 @@ class Evaluation:
             untrained: keeps evaluate.name free for the learned transformer.
 
         Raises:
-            InputError: the folder holds an evaluation of something else.
+            InputError: a folder holds an evaluation of something else.
         """
-        folder, facts = self._folder(step, untrained=untrained), self._facts(params)
+        for direction in self.directions:
+            self._run(params, direction, self._folder(step, direction, untrained=untrained))
+
+    def _run(self, params: Any, direction: int, folder: pathlib.Path) -> None:
+        """One evaluation folder."""
+        facts = self._facts(params, direction)
         records = open_folder(folder, facts, self.strips)
         # a latent file that was edited since is drawn anew
         missing = [strip for strip in self.strips if records.get(strip.file, {}).get("key") != strip.key]
         if len(missing) < len(self.strips):
             logging.info("%s: %d of %d strips are there", folder, len(self.strips) - len(missing), len(self.strips))
         with open(folder / "strips.jsonl", "a", encoding="utf-8") as log:
-            for record in tqdm(
-                self._draw(params, missing, folder), total=len(missing), unit=" strips", desc=folder.name
-            ):
+            drawn = self._draw(params, direction, missing, folder)
+            for record in tqdm(drawn, total=len(missing), unit=" strips", desc=folder.name):
                 records[record["file"]] = record
                 log.write(json.dumps(record) + "\n")
                 log.flush()
-        summary = report(folder, facts, [records[strip.file] for strip in self.strips], self.strips)
-        log_result(folder, summary)
-        return summary
+        ordered = [records[strip.file] for strip in self.strips]
+        write_strips(folder, ordered)
+        log_result(folder, report(folder, facts, ordered))
 
     def refuse_taken_name(self, first: int) -> None:
         """Tells before a run goes on from step `first` that evaluate.name holds what it was before.
@@ -120,9 +167,12 @@ class Evaluation:
             InputError: it does.
         """
         settings, steps = self.bench.config.evaluate, self.bench.config.train.num_steps
-        if settings.after_train and settings.name and first < steps and self._folder(steps).exists():
-            todo = "choose another --config.evaluate.name, or leave it out to name evaluations by step"
-            raise InputError(self._folder(steps), f"holds the evaluation of step {first} or earlier", todo)
+        if not (settings.after_train and settings.name and first < steps):
+            return
+        for direction in self.directions:
+            if (folder := self._folder(steps, direction)).exists():
+                todo = "choose another --config.evaluate.name, or leave it out to name evaluations by step"
+                raise InputError(folder, f"holds the evaluation of step {first} or earlier", todo)
 
     def check(self, params: Any, step: int | None) -> None:
         """Refuses, before anything is written, an evaluation folder of something else.
@@ -130,41 +180,67 @@ class Evaluation:
         Raises:
             InputError: it is.
         """
-        folder = self._folder(step)
-        if folder.exists():
-            finished_strips(folder, self._facts(params), self.strips)
+        for direction in self.directions:
+            if (folder := self._folder(step, direction)).exists():
+                finished_strips(folder, self._facts(params, direction), self.strips)
 
-    def _folder(self, step: int | None, *, untrained: bool = False) -> pathlib.Path:
-        """evaluation/NAME: evaluate.name, or where the latents are from and the step."""
+    def _folder(self, step: int | None, direction: int, *, untrained: bool = False) -> pathlib.Path:
+        """evaluation/NAME: evaluate.name, or where the latents are from, the step or method, and how they move."""
         settings = self.bench.config.evaluate
         source = pathlib.Path(settings.latents).name if settings.latents else "sampled"
-        name = settings.name or latents.safe_name(source if step is None else f"{source}-{step}")
+        made = [settings.method] if settings.method != "learned" else [] if step is None else [str(step)]
+        how = [f"{settings.move}_only"] * (settings.move != "both") + ["iterative"] * (settings.mode == "iterative")
+        name = settings.name or latents.safe_name("-".join([source, *made, *how]))
         if settings.name and untrained:
             name += "-untrained"
+        if self.transformer is not None and self.transformer.config.get("num_directions"):
+            name += f"-direction{direction}"
         return self.bench.folder.path / "evaluation" / name
 
-    def _draw(self, params: Any, missing: list[Strip], folder: pathlib.Path) -> Iterator[dict[str, Any]]:
+    def _draw(
+        self, params: Any, direction: int, missing: list[Strip], folder: pathlib.Path
+    ) -> Iterator[dict[str, Any]]:
         """Writes the pictures in threads while the device computes; yields a record when its picture is there."""
+        grids, quality = folder / "grids", self.bench.config.evaluate.jpeg_quality
         with ThreadPoolExecutor(4) as pool:
             waiting = []
-            for strip, tiles, measured in self.sweep(params, missing):
-                waiting.append(pool.submit(write_strip, folder / "grids", strip, tiles, self.alphas, measured))
+            for strip, tiles, measured in self.sweep(params, missing, direction):
+                waiting.append(pool.submit(write_strip, grids, strip, tiles, self.alphas, measured, quality))
                 while waiting and (waiting[0].done() or len(waiting) > 4 * self.batch):
                     yield waiting.pop(0).result()
             for future in waiting:
                 yield future.result()
 
-    def _facts(self, params: Any) -> dict[str, Any]:
+    def _facts(self, params: Any, direction: int) -> dict[str, Any]:
         """What an evaluation folder is of; strips of other facts do not belong into it."""
+        settings, assessor = self.bench.config.evaluate, self.bench.assessor
+        ascent = [settings.ascent_steps, settings.ascent_step_size]
         return {
             "alphas": [round(float(alpha), 6) for alpha in self.alphas],
-            "mode": self.bench.config.evaluate.mode,
+            "mode": settings.mode,
+            "move": settings.move,
+            "format": [settings.format, settings.jpeg_quality] if settings.format == "jpeg" else settings.format,
             "generator": self.bench.generator.sha256 or self.bench.config.generator.weights,
-            "assessor": self.bench.assessor.sha256 or json.dumps(self.bench.assessor.config, sort_keys=True),
-            "transformer": weights.digest(jax.device_get(weights.named(params))),
-            "settings": self.transformer.config,
+            "assessor": assessor.sha256 or json.dumps(assessor.settings, sort_keys=True),
+            "score": assessor.settings,
+            "transformer": weights.digest(jax.device_get(weights.named(params))) if self.transformer else "",
+            "settings": self.transformer.config if self.transformer else {"ascent": ascent},
+            "direction": direction,
             "precision": self.bench.config.precision,
         }
+
+
+def directions_of(chosen: tuple[int, ...], transformer: networks.LatentTransformer | None) -> tuple[int, ...]:
+    """The directions to evaluate: those chosen, or all of the transformer's.
+
+    Raises:
+        InputError: there is no such direction.
+    """
+    count = 1 if transformer is None else transformer.num_directions
+    for direction in chosen:
+        if type(direction) is not int or not 0 <= direction < count:
+            raise InputError("config.evaluate.directions", f"has {direction!r}", f"give integers below {count}")
+    return tuple(dict.fromkeys(chosen)) or tuple(range(count))
 
 
 def per_sample(transformer: networks.LatentTransformer) -> networks.LatentTransformer:
@@ -185,26 +261,18 @@ def latents_of(bench: Workbench) -> list[Latent]:
     if settings.latents:
         return latents.read(settings.latents, *sizes, skip_bad=settings.skip_bad)
     drawn = bench.config.latents
-    return latents.sample_latents(settings.count, settings.seed, *sizes, drawn.truncation, drawn.classes)
+    return latents.sample_latents(settings.count, settings.seed, *sizes, drawn.truncation, bench.classes)
 
 
 def run(config: ConfigDict, workdir: str) -> None:
-    """Evaluates the run's transformer, or transformer.weights where the run has none.
+    """Evaluates the run's transformer, or transformer.weights where the run has none, or what evaluate.method says.
 
     Raises:
         InputError: there is no transformer, or an input is wrong.
     """
     bench = prepare(config, workdir)
-    trained = bench.folder.path / "transformer"
-    if trained.is_dir():
-        transformer = fitting(networks.load_transformer(trained), bench, trained)
-    elif config.transformer.weights:
-        transformer = new_transformer(bench)
-    else:
-        what = "holds no learned transformer"
-        raise InputError(workdir, what, "train first (leave --job out), or set --config.transformer.weights")
-    evaluation, step = Evaluation(bench, transformer), transformer.source.get("step")
-    evaluation.check(transformer.state, step)
+    transformer, step = methods.transformer_of(bench)
+    evaluation, params = Evaluation(bench, transformer), transformer.state if transformer else None
+    evaluation.check(params, step)
     bench.create()
-    params = jax.device_put(transformer.state, distributed.replicated(bench.mesh))
-    evaluation.run(params, step)
+    evaluation.run(jax.device_put(params, distributed.replicated(bench.mesh)), step)

@@ -64,6 +64,7 @@ def make_step(
     draw: Callable[[jax.Array], dict[str, Any]],
     *,
     clip: bool,
+    penalties: objective.Penalties | None = None,
 ) -> Callable[[TrainState, objective.Frozen], tuple[TrainState, Metrics]]:
     """The training step as a pure function: draws, gradient to the transformer alone, update.
 
@@ -71,14 +72,14 @@ def make_step(
         nets: the three networks.
         chain: the optimizer.
         draw: step -> the draws of `objective.forward`.
-        clip: see `objective.forward`.
+        clip, penalties: see `objective.loss`.
     """
 
     def step(state: TrainState, frozen: objective.Frozen) -> tuple[TrainState, Metrics]:
         draws = draw(state.step)
 
         def loss(params: Any) -> tuple[jax.Array, objective.Edit]:
-            return objective.loss(nets, params, frozen, draws, clip=clip)
+            return objective.loss(nets, params, frozen, draws, clip=clip, penalties=penalties)
 
         (value, edit), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
         updates, opt_state = chain.update(grads, state.opt_state, state.params)
@@ -96,14 +97,16 @@ def run(config: ConfigDict, workdir: str) -> None:
     Raises:
         InputError: something in the config, the workdir or a weights folder is wrong, or training diverged.
     """
+    if config.evaluate.method != "learned":
+        what = f"is {config.evaluate.method}, and training is followed by an evaluation of what was learned"
+        raise InputError("config.evaluate.method", what, "train without it, then add --job=evaluate")
     bench = prepare(config, workdir)
     distributed.check_divisible(config.train.batch_size, bench.mesh, "config.train.batch_size")
     transformer = new_transformer(bench)
     evaluation = evaluate.Evaluation(bench, transformer)
-    sha256 = {"generator_sha256": bench.generator.sha256, "assessor_sha256": bench.assessor.sha256}
-    bench.folder.refuse_other_weights(**sha256)
+    bench.folder.refuse_other_weights(**bench.sha256)
     bench.create()
-    bench.folder.write_run(**sha256, mesh=dict(bench.mesh.shape))
+    bench.folder.write_run(**bench.sha256, mesh=dict(bench.mesh.shape))
     chain = optimizer(config.train)
     state = TrainState(jnp.zeros([], jnp.int32), transformer.state, chain.init(transformer.state))
     state = jax.device_put(state, distributed.replicated(bench.mesh))
@@ -135,8 +138,10 @@ def loop(
     train, first = bench.config.train, int(state.step)
     if first >= train.num_steps:
         return state
+    penalties = objective.Penalties(bench.assessor.kept_weights, train.angle_weight, train.angle_form)
+    draw = draws_of(bench, transformer)
     compiled = jax.jit(
-        make_step(bench.networks(transformer), chain, draws_of(bench, transformer), clip=train.clip_alphas),
+        make_step(bench.networks(transformer), chain, draw, clip=train.clip_alphas, penalties=penalties),
         donate_argnums=0,
         out_shardings=distributed.replicated(bench.mesh),
     )
@@ -171,11 +176,13 @@ def draws_of(bench: Workbench, transformer: networks.LatentTransformer) -> Calla
             bench.generator.latent_dim,
             bench.generator.num_classes,
             truncation=settings.truncation,
-            classes=settings.classes,
+            classes=bench.classes,
             alphas_per_latent=train.alphas_per_latent,
             noise_shapes=transformer.noise_dims,
         )
-        return distributed.constrain(draws, distributed.by_row(bench.mesh))
+        draws = distributed.constrain(draws, distributed.by_row(bench.mesh))
+        # as published: the index advances before it is used, so the first step trains direction 1
+        return draws | {"direction": (step + 1) % transformer.num_directions}
 
     return draw
 
@@ -269,15 +276,9 @@ Settings: `{config}`. A score is what its assessor learned, not the property its
 def export(bench: Workbench, transformer: networks.LatentTransformer, state: TrainState) -> None:
     """Writes transformer/, a portable model folder with a card."""
     folder, steps = bench.folder.path / "transformer", int(state.step)
-    names = {"generator": bench.config.generator.weights, "assessor": bench.config.assessor.weights}
-    source = {
-        "file": "",
-        "sha256": "",
-        "step": steps,
-        **names,
-        "generator_sha256": bench.generator.sha256,
-        "assessor_sha256": bench.assessor.sha256,
-    }
+    assessor = bench.config.assessor.weights or ", ".join(term.name for term in bench.assessor.terms)
+    names = {"generator": bench.config.generator.weights, "assessor": assessor}
+    source = {"file": "", "sha256": "", "step": steps, **names, **bench.sha256}
     card = CARD.format(steps=steps, folder=folder, config=json.dumps(transformer.config), **names)
     arrays = jax.device_get(weights.named(state.params))
     weights.save(folder, arrays, "transformer", transformer.config, source, card=card, replace=True)

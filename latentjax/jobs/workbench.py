@@ -9,12 +9,16 @@ import jax.numpy as jnp
 from absl import flags, logging
 from tqdm import tqdm
 
-from latentjax import calibration, distributed, embedded, latents, networks, weights
+from latentjax import calibration, class_vectors, distributed, embedded, latents, networks, terms, weights
 from latentjax import config as configs
+from latentjax.class_vectors import ClassVectors
 from latentjax.errors import InputError
 from latentjax.objective import Frozen, Networks
 from latentjax.run_folder import RunFolder
-from latentjax.transformers import KINDS
+from latentjax.terms import Term, Terms
+from latentjax.transformers import kind_named
+
+DIRECTIONS = 3  # of a kind of several, unless transformer.num_directions is given
 
 
 class Workbench(NamedTuple):
@@ -24,7 +28,8 @@ class Workbench(NamedTuple):
     folder: RunFolder
     mesh: jax.sharding.Mesh
     generator: networks.Generator
-    assessor: networks.Assessor
+    assessor: Terms
+    classes: ClassVectors
     frozen: Frozen  # on the devices, in the precision asked for
 
     def create(self) -> None:
@@ -36,15 +41,34 @@ class Workbench(NamedTuple):
         self.folder.create()
         kept = self.folder.path / "assessor"
         if self.config.assessor.calibrate and not kept.exists():
-            arrays = weights.named(jax.device_get(self.assessor.state))
-            weights.save(kept, arrays, self.assessor.kind, self.assessor.config, self.assessor.source)
+            assessor = self.assessor.terms[0].assessor
+            arrays = weights.named(jax.device_get(assessor.state))
+            weights.save(kept, arrays, assessor.kind, assessor.config, assessor.source)
 
-    def networks(self, transformer: networks.LatentTransformer) -> Networks:
-        """The three networks as pure functions."""
-        apply = self.generator.apply
+    @property
+    def sha256(self) -> dict[str, str]:
+        """Of the files that a run must go on with; empty where there is none."""
+        return {
+            "generator_sha256": self.generator.sha256,
+            "assessor_sha256": self.assessor.sha256,
+            "classes_sha256": self.classes.sha256,
+        }
+
+    def networks(self, transformer: networks.LatentTransformer | None) -> Networks:
+        """The networks as pure functions; without a transformer, latents stay."""
+        apply, directions = self.generator.apply, None
         if self.config.precision == "bfloat16":
             apply = functools.partial(in_bfloat16, self.generator)
-        return Networks(apply, self.assessor.apply, transformer.apply)
+        if transformer is not None and transformer.num_directions > 1:
+            directions = functools.partial(transformer.apply, method="directions")
+        move = unmoved if transformer is None else transformer.apply
+        kept = self.assessor.kept if self.assessor.kept_weights else None
+        return Networks(apply, self.assessor.apply, move, kept, directions)
+
+
+def unmoved(params: None, z: jax.Array, y: jax.Array, *_: Any) -> tuple[jax.Array, jax.Array]:
+    """Stands for the transformer where there is none."""
+    return z, y
 
 
 def start(config: configs.ConfigDict) -> None:
@@ -76,24 +100,45 @@ def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
     """
     folder = RunFolder(workdir, config)
     start(config)
-    for field in ("generator", "assessor"):
-        if not getattr(config, field).weights:
-            raise InputError(f"config.{field}.weights", "is not set", "give a model folder or embedded:NAME")
+    if not config.generator.weights:
+        raise InputError("config.generator.weights", "is not set", "give a model folder or embedded:NAME")
     generator = networks.load_generator(config.generator.weights)
-    settings = {name: config.assessor[name] for name in ("centre", "slope") if config.assessor[name] is not None}
-    assessor = networks.load_assessor(config.assessor.weights, **settings)
-    latents.check_classes(config.latents.classes, generator.num_classes)
+    assessor = scoring(config.assessor)
+    classes = class_vectors.parse(config.latents.classes, generator.num_classes)
     latents.check_truncation(config.latents.truncation)
     mesh = distributed.data_mesh()
     kinds = ", ".join(sorted({device.device_kind for device in mesh.devices.flat}))
     logging.info("%d device(s): %s", mesh.size, kinds)
     if config.assessor.calibrate:
-        assessor = calibrated(folder, generator, assessor)
+        first, *others = assessor.terms
+        assessor = Terms([first._replace(assessor=calibrated(folder, generator, first.assessor)), *others])
     frozen = Frozen(generator.state, assessor.state)
     if config.precision == "bfloat16":
         frozen = frozen._replace(generator=to_bfloat16(frozen.generator))
     frozen = jax.device_put(frozen, distributed.replicated(mesh))
-    return Workbench(config, folder, mesh, generator, assessor, frozen)
+    return Workbench(config, folder, mesh, generator, assessor, classes, frozen)
+
+
+def scoring(settings: configs.ConfigDict) -> Terms:
+    """The assessor of assessor.weights, or those of assessor.terms.
+
+    Raises:
+        InputError: neither or both are given, or one cannot be loaded.
+    """
+    own = {name: settings[name] for name in ("centre", "slope", "output", "output_class") if settings[name] is not None}
+    if not settings.terms:
+        if not settings.weights:
+            raise InputError("config.assessor.weights", "is not set", "give a model folder or embedded:NAME")
+        return Terms([Term("score", networks.load_assessor(settings.weights, **own), 1.0, False)])
+    if settings.weights or own:
+        set_too = "weights" if settings.weights else next(iter(own))
+        what = "is set beside config.assessor.terms"
+        todo = "give each assessor and its settings as a term, or no terms"
+        raise InputError(f"config.assessor.{set_too}", what, todo)
+    if settings.calibrate:
+        todo = "give terms their centre and slope, or calibrate one assessor alone"
+        raise InputError("config.assessor.calibrate", "is for one assessor", todo)
+    return terms.load(settings.terms)
 
 
 def calibrated(folder: RunFolder, generator: networks.Generator, assessor: networks.Assessor) -> networks.Assessor:
@@ -133,10 +178,7 @@ def new_transformer(bench: Workbench) -> networks.LatentTransformer:
     settings, generator = bench.config.transformer, bench.generator
     if settings.weights:
         return fitting(networks.load_transformer(settings.weights), bench, settings.weights)
-    if settings.kind not in KINDS:
-        known = ", ".join(KINDS)
-        raise InputError("config.transformer.kind", f"{settings.kind!r} is unknown", f"use one of {known}")
-    kind = KINDS[settings.kind]
+    kind = kind_named(settings.kind, "config.transformer.kind")
     if (settings.z or kind.z).strip() == (settings.y or kind.y).strip() == "none":
         raise InputError("config.transformer", "moves neither z nor y", "give z or y a direction other than none")
     config = {
@@ -148,6 +190,7 @@ def new_transformer(bench: Workbench) -> networks.LatentTransformer:
         "noise_dim_y": settings.noise_dim_y,
         "class_reg": settings.class_reg,
         "renorm": settings.renorm,
+        "num_directions": settings.num_directions or (DIRECTIONS if kind.several else None),
     }
     record = {"kind": "transformer", "config": config}
     return networks.LatentTransformer(weights.build(**record, seed=bench.config.train.seed), record)

@@ -1,7 +1,8 @@
-"""Figures from finished evaluations: python -m latentjax.report curves|strips.
+"""Figures from finished evaluations: python -m latentjax.report curves|strips|rebuild.
 
 python -m latentjax.report curves OUT.png "z and y=runs/demo/evaluation/sampled-200" "z only=..."
 python -m latentjax.report strips OUT.png runs/demo/evaluation/sampled-200
+python -m latentjax.report rebuild runs/demo/evaluation/sampled-200
 """
 
 import csv
@@ -14,7 +15,7 @@ from PIL import Image
 
 from latentjax import command_line, pictures
 from latentjax.errors import InputError
-from latentjax.report import curves
+from latentjax.report import curves, evaluation
 
 
 def measures(folder: pathlib.Path) -> tuple[list[float], dict[tuple[str, str], dict[str, list[float]]]]:
@@ -69,7 +70,7 @@ def draw_strips(out: str, folder: str, count: int) -> None:
     ranked = sorted(strips, key=lambda key: strips[key]["score"][0] - strips[key]["score"][-1])
     ranks = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)
     images = [Image.open(pathlib.Path(folder) / "grids" / files[ranked[rank]]) for rank in ranks]
-    pictures.save_png(pictures.overview(images, [f"rank {rank + 1}" for rank in ranks]), out)
+    pictures.save(pictures.overview(images, [f"rank {rank + 1}" for rank in ranks]), out)
 
 
 def command(arguments: list[str]) -> None:
@@ -83,7 +84,13 @@ def command(arguments: list[str]) -> None:
     rows.add_argument("out", help="the PNG to write")
     rows.add_argument("folder", help="an evaluation folder")
     rows.add_argument("--count", type=int, default=5, help="how many strips (default 5)")
+    page = kinds.add_parser("rebuild", help="curves, tables and page of an evaluation again, without making images")
+    page.add_argument("folder", help="an evaluation folder")
     flags = parser.parse_args(arguments)
+    if flags.figure == "rebuild":
+        evaluation.rebuild(pathlib.Path(flags.folder))
+        print(pathlib.Path(flags.folder) / "index.html")
+        return
     if flags.figure == "curves":
         draw_curves(flags.out, flags.runs)
     else:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from latentjax.errors import InputError
-from latentjax.pictures import save_png
+from latentjax.pictures import save
 from latentjax.properties import PROPERTIES
 from latentjax.report.statistics import at, bootstrap_ci, complete
 
@@ -107,4 +107,4 @@ def draw(
     _legend(figure, list(runs))
     figure.suptitle(_drawable(title), parse_math=False, wrap=True)
     canvas.draw()
-    return save_png(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"), path)
+    return save(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"), path)

@@ -14,7 +14,6 @@ from latentjax import latents, pictures
 from latentjax.errors import InputError
 from latentjax.files import write_json, write_text
 from latentjax.latents import Latent
-from latentjax.properties import PROPERTIES
 from latentjax.report import curves, gallery, statistics
 
 
@@ -23,12 +22,13 @@ class Strip(NamedTuple):
 
     latent: Latent
     noise_seed: int
+    ending: str = "png"
 
     @property
     def file(self) -> str:
         """Name of its picture in grids/."""
         noise = f"-noise{self.noise_seed}" if self.noise_seed else ""
-        return f"{latents.safe_name(self.latent.name)}{noise}.png"
+        return f"{latents.safe_name(self.latent.name)}{noise}.{self.ending}"
 
     @property
     def key(self) -> str:
@@ -43,12 +43,20 @@ def write_strip(
     tiles: np.ndarray,
     alphas: np.ndarray,
     measured: dict[str, list[float]],
+    quality: int = 90,
 ) -> dict[str, Any]:
     """Draws one strip; its record for strips.jsonl."""
     title = strip.latent.name + (f" (noise {strip.noise_seed})" if strip.noise_seed else "")
     image = pictures.strip(tiles, alphas.tolist(), measured["score"], title=title)
-    record = {"key": strip.key, "file": strip.file, "measured": measured}
-    return record | {"sha256": pictures.save_png(image, folder / strip.file)}
+    return {
+        "key": strip.key,
+        "file": strip.file,
+        "name": strip.latent.name,
+        "noise_seed": strip.noise_seed,
+        "latent": strip.latent.source,
+        "measured": measured,
+        "sha256": pictures.save(image, folder / strip.file, quality),
+    }
 
 
 def finished_strips(folder: pathlib.Path, facts: dict[str, Any], strips: list[Strip]) -> dict[str, dict[str, Any]]:
@@ -72,7 +80,7 @@ def finished_strips(folder: pathlib.Path, facts: dict[str, Any], strips: list[St
     for line in log.read_text().splitlines() if log.exists() else ():
         try:
             record = json.loads(line)
-            file, _ = record["file"], record["measured"]
+            file, *_ = (record[name] for name in ("file", "name", "noise_seed", "latent", "measured"))
         except (ValueError, KeyError, TypeError):
             continue  # cut off when the process was killed: the strip is made again
         if (folder / "grids" / file).exists():
@@ -95,45 +103,56 @@ def open_folder(folder: pathlib.Path, facts: dict[str, Any], strips: list[Strip]
     for cut_off in (folder / "grids").glob(".*.part"):
         cut_off.unlink()
     write_json(folder / "evaluation.json", facts)
-    write_text(folder / "strips.jsonl", "".join(json.dumps(record) + "\n" for record in records.values()))
+    write_strips(folder, list(records.values()))
     return records
 
 
-def report(
-    folder: pathlib.Path, facts: dict[str, Any], records: list[dict[str, Any]], strips: list[Strip]
-) -> dict[str, Any]:
+def write_strips(folder: pathlib.Path, records: list[dict[str, Any]]) -> None:
+    """strips.jsonl: all that is known of every strip; the other files of the folder follow from it."""
+    write_text(folder / "strips.jsonl", "".join(json.dumps(record) + "\n" for record in records))
+
+
+def report(folder: pathlib.Path, facts: dict[str, Any], records: list[dict[str, Any]]) -> dict[str, Any]:
     """Writes scores.csv, manifest.jsonl, curves.png, index.html and summary.json; returns the summary."""
-    alphas = facts["alphas"]
-    measured = {name: np.array([record["measured"][name] for record in records]) for name in ("score", *PROPERTIES)}
-    properties = {name: measured[name] for name in PROPERTIES}
-    count = len({strip.latent.name for strip in strips})
+    alphas, names = facts["alphas"], list(records[0]["measured"])
+    measured = {name: np.array([record["measured"][name] for record in records]) for name in names}
+    properties = {name: measured[name] for name in names if name != "score"}
+    count = len({record["name"] for record in records})
     summary = statistics.summarise(measured["score"], alphas, properties, latents=count)
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
-    rows.writerow(["name", "noise_seed", "alpha", "score", *PROPERTIES])
+    rows.writerow(["name", "noise_seed", "alpha", *names])
     manifest = []
     hashes = {name: facts[name] for name in ("generator", "assessor", "transformer")}
-    for record, strip in zip(records, strips, strict=True):
+    for record in records:
         for i, alpha in enumerate(alphas):
-            values = [record["measured"][name][i] for name in ("score", *PROPERTIES)]
-            rows.writerow([strip.latent.name, strip.noise_seed, alpha, *values])
-            tile = {"name": strip.latent.name, "noise_seed": strip.noise_seed, "alpha": alpha}
-            manifest.append(tile | {"latent": strip.latent.source, **hashes, "strip": record["file"]})
+            tile = {"name": record["name"], "noise_seed": record["noise_seed"], "alpha": alpha}
+            rows.writerow([*tile.values(), *(record["measured"][name][i] for name in names)])
+            manifest.append(tile | {"latent": record["latent"], **hashes, "strip": record["file"]})
     write_text(folder / "scores.csv", table.getvalue())
     write_text(folder / "manifest.jsonl", "".join(json.dumps(line) + "\n" for line in manifest))
-    curves.draw(folder / "curves.png", alphas, {folder.name: measured}, title=f"{folder.name}: {len(strips)} strips")
-    shown = [
-        {
-            "name": s.latent.name,
-            "noise_seed": s.noise_seed,
-            "file": r["file"],
-            "scores": r["measured"]["score"],
-        }
-        for r, s in zip(records, strips, strict=True)
-    ]
+    curves.draw(folder / "curves.png", alphas, {folder.name: measured}, title=f"{folder.name}: {len(records)} strips")
+    shown = [{**record, "scores": record["measured"]["score"]} for record in records]
     gallery.write(folder, f"Evaluation {folder.name}", summary, shown)
     write_json(folder / "summary.json", summary)
     return summary
+
+
+def rebuild(folder: pathlib.Path) -> dict[str, Any]:
+    """`report` of a finished evaluation from what it kept; no image is made or read.
+
+    Raises:
+        InputError: no finished evaluation there, or a damaged one.
+    """
+    try:
+        facts = dict(json.loads((folder / "evaluation.json").read_text()))
+        records = [json.loads(line) for line in (folder / "strips.jsonl").read_text().splitlines()]
+        shapes = {len(record["measured"][name]) for record in records for name in records[0]["measured"]}
+        if shapes != {len(facts["alphas"])} or not (folder / "summary.json").exists():
+            raise InputError(folder, "is not finished", "run its evaluation again first")
+        return report(folder, facts, records)
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise InputError(folder, f"is no evaluation ({error!r:.200})", "give a folder under evaluation/") from error
 
 
 def log_result(folder: pathlib.Path, summary: dict[str, Any]) -> None:

@@ -1,0 +1,70 @@
+"""Directions that are not learned: latent arithmetic, and a random one to compare with."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from latentjax import networks, weights
+from latentjax.errors import InputError
+from latentjax.latents import Latent
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def fixed(direction_z: np.ndarray, direction_y: np.ndarray, source: dict[str, Any]) -> networks.LatentTransformer:
+    """A transformer that adds alpha times [Z] to z, whose length it keeps, and alpha times [C] to y."""
+    moving = {name: np.float32(array) for name, array in (("z", direction_z), ("y", direction_y)) if array.any()}
+    config: dict[str, Any] = {"latent_dim": len(direction_z), "num_classes": len(direction_y), "class_reg": 1.0}
+    config |= {name: "vector" if name in moving else "none" for name in ("z", "y")}
+    module = weights.abstract("transformer", config)
+    weights.fill(module, {f"direction_{name}/vector": array for name, array in moving.items()})
+    return networks.LatentTransformer(module, {"kind": "transformer", "config": config, "source": source})
+
+
+def random_direction(latent_dim: int, num_classes: int, seed: int, strength: float = 1.0) -> networks.LatentTransformer:
+    """z moves along one draw from N(0, 1), as a single direction starts out in training; y stays.
+
+    Args:
+        latent_dim, num_classes: Z and C.
+        seed: of the draw.
+        strength: times alpha.
+    """
+    direction = strength * jax.random.normal(jax.random.key(seed), (latent_dim,))
+    return fixed(np.asarray(direction), np.zeros(num_classes), {"method": "random", "seed": seed})
+
+
+def extremes(points: Sequence[Latent], scores: np.ndarray, share: float) -> tuple[list[int], list[int]]:
+    """Indices of the highest and of the lowest scores, `share` of the points each, one at least."""
+    count, order = max(1, int(share * len(points))), np.argsort(scores, kind="stable")
+    return order[-count:].tolist(), order[:count].tolist()
+
+
+def arithmetic(
+    plus: Sequence[Latent], minus: Sequence[Latent], gap: float, strength: float = 1.0
+) -> networks.LatentTransformer:
+    """The mean of some latents minus the mean of others, over the gap between their mean scores.
+
+    Divided by the gap, the direction is in units of the score: exact where the score is linear in (z, y).
+
+    Args:
+        plus, minus: the two sets.
+        gap: mean score of `plus` minus that of `minus`.
+        strength: times alpha.
+
+    Raises:
+        InputError: a gap that is not above 0.
+    """
+    if not gap > 1e-6:
+        what = f"has a mean score that is {-gap:.3g} above that of config.evaluate.plus"
+        raise InputError("config.evaluate.minus", what, "give two sets whose scores differ, the higher as plus")
+
+    def means(points: Sequence[Latent]) -> Pair:
+        z, y = (np.stack([getattr(point, name) for point in points]) for name in ("z", "y"))
+        return z.mean(0, np.float64), y.mean(0, np.float64)
+
+    (plus_z, plus_y), (minus_z, minus_y) = means(plus), means(minus)
+    source = {"method": "arithmetic", "plus": len(plus), "minus": len(minus), "gap": gap}
+    scale = strength / gap
+    return fixed(scale * (plus_z - minus_z), scale * (plus_y - minus_y), source)

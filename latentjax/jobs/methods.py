@@ -1,0 +1,89 @@
+"""What evaluate.method stands for: the learned transformer, or the simpler ways that it is compared with."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from tqdm import tqdm
+
+from latentjax import distributed, latents, networks
+from latentjax.errors import InputError
+from latentjax.fixed_directions import arithmetic, extremes, random_direction
+from latentjax.jobs.workbench import Workbench, fitting, new_transformer
+from latentjax.latents import Latent
+
+
+def transformer_of(bench: Workbench) -> tuple[networks.LatentTransformer | None, int | None]:
+    """The transformer to evaluate and the steps that it was trained for; None for gradient ascent.
+
+    Raises:
+        InputError: there is no learned transformer, or the sets of an arithmetic direction are wrong.
+    """
+    settings, generator = bench.config.evaluate, bench.generator
+    if settings.method == "ascent":
+        return None, None
+    if settings.method == "random":
+        sizes = (generator.latent_dim, generator.num_classes)
+        return random_direction(*sizes, settings.seed, settings.strength), None
+    if settings.method == "arithmetic":
+        return arithmetic_of(bench), None
+    trained = bench.folder.path / "transformer"
+    if trained.is_dir():
+        transformer = fitting(networks.load_transformer(trained), bench, trained)
+    elif bench.config.transformer.weights:
+        transformer = new_transformer(bench)
+    else:
+        what = "holds no learned transformer"
+        raise InputError(bench.folder.path, what, "train first (leave --job out), or set --config.transformer.weights")
+    return transformer, transformer.source.get("step")
+
+
+def arithmetic_of(bench: Workbench) -> networks.LatentTransformer:
+    """The arithmetic direction between two sets of latents: files, or the extremes of sampled ones by score.
+
+    Raises:
+        InputError: only one set is given, one cannot be read, or their scores do not differ as they should.
+    """
+    settings, drawn = bench.config.evaluate, bench.config.latents
+    sizes = (bench.generator.latent_dim, bench.generator.num_classes)
+    if bool(settings.plus) != bool(settings.minus):
+        missing = "minus" if settings.plus else "plus"
+        raise InputError(f"config.evaluate.{missing}", "is not set", "give both sets of latents, or neither")
+    if settings.plus:
+        sets = (settings.plus, settings.minus)
+        plus, minus = (latents.read(path, *sizes, skip_bad=settings.skip_bad) for path in sets)
+        scores = scores_of(bench, [*plus, *minus])
+        gap = scores[: len(plus)].mean() - scores[len(plus) :].mean()
+    else:
+        # another seed than that of the latents to evaluate, which must not be among them
+        seed = (settings.seed + 1) % 2**32
+        points = latents.sample_latents(settings.arithmetic_count, seed, *sizes, drawn.truncation, bench.classes)
+        scores = scores_of(bench, points)
+        high, low = extremes(points, scores, settings.arithmetic_share)
+        plus, minus = [points[i] for i in high], [points[i] for i in low]
+        gap = scores[high].mean() - scores[low].mean()
+    logging.info("arithmetic: mean of %d latents minus mean of %d, scores %.3f apart", len(plus), len(minus), gap)
+    return arithmetic(plus, minus, float(gap), settings.strength)
+
+
+def scores_of(bench: Workbench, points: list[Latent]) -> np.ndarray:
+    """Scores [N] of latents."""
+    nets, rows = bench.networks(None), distributed.by_row(bench.mesh)
+    size = bench.config.evaluate.batch_size * len(bench.config.evaluate.alphas)
+    size = -(-size // bench.mesh.size) * bench.mesh.size
+
+    @jax.jit
+    def score(frozen: Any, z: jax.Array, y: jax.Array) -> jax.Array:
+        z, y = distributed.constrain((z, y), rows)
+        return nets.assessor(frozen.assessor, nets.generator(frozen.generator, z, y))
+
+    scores = []
+    with tqdm(total=len(points), unit=" images", desc="scoring") as bar:
+        for start in range(0, len(points), size):
+            group = points[start : start + size]
+            arrays = [np.stack([getattr(point, name) for point in group]) for name in ("z", "y")]
+            arrays = jax.device_put([distributed.padded(array, size) for array in arrays], rows)
+            scores.append(np.asarray(score(bench.frozen, *arrays))[: len(group)])
+            bar.update(len(group))
+    return np.concatenate(scores).astype(np.float64)
