@@ -1,34 +1,161 @@
-"""Layers whose plain form is slow on some backend; each is the same function in every form.
+"""Layers that backends want written differently; every form is the same function, and one setting picks them all.
 
-XLA's CPU backend runs grouped convolutions about six times slower than the sum of shifted products, and spends
-three quarters of a strided transposed convolution on inserted zeros; accelerators do best with the plain forms.
+The dearest parts of the step are the convolutions of doubled maps and the depthwise ones. What is fast differs: XLA's
+CPU backend runs grouped convolutions about six times slower than the sum of shifted products and gains from matrix
+products on small maps; the TPU's compiler wants dilated convolutions and no interleaving. BENCHMARKS.md measures them.
 """
 
+import contextlib
 import functools
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from latentjax.errors import InputError
+
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 Padding = str | tuple[tuple[int, int], tuple[int, int]]
+SMALL = 16  # side of the maps that a matrix product suits
+CHUNK = 1024  # queries whose attention scores are held at a time
 
 
-def on_cpu() -> bool:
-    """Whether computations go to the CPU unless told otherwise."""
-    return jax.default_backend() == "cpu"
+class Forms(NamedTuple):
+    """How each layer is written."""
+
+    upsample: str = "broadcast"  # | repeat | dilated (a 2x2 convolution of four equal taps)
+    upsample_conv: str = "plain"  # | transposed (see below)
+    transposed: str = "dilated"  # | phases (four 2x2 convolutions) | phase (one with four times the outputs)
+    shortcut: str = "before"  # the 1x1 convolution and the upsampling commute | after
+    depthwise: str = "grouped"  # | shifted
+    conv: str = "plain"  # | im2col, on maps of up to SMALL x SMALL
+    attention: str = "whole"  # | chunks, of CHUNK queries, recomputed for the gradient
+
+
+FORMS = {
+    "plain": Forms(shortcut="after"),
+    "cpu": Forms(upsample_conv="transposed", transposed="phase", depthwise="shifted", conv="im2col"),
+    "gpu": Forms(),
+    "tpu": Forms(upsample="dilated", upsample_conv="transposed"),
+}
+_active: list[Forms | None] = [None]
+
+
+def active() -> Forms:
+    """The forms in use: those chosen, or the default backend's."""
+    return _active[-1] or FORMS.get(jax.default_backend(), FORMS["plain"])
+
+
+def choose(name: str) -> None:
+    """Layers traced from now on take these forms; what is compiled already stays as it is.
+
+    Args:
+        name: of `FORMS`, or "auto" for the default backend's.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if name not in ("auto", *FORMS):
+        raise InputError("config.forms", f"{name!r} is unknown", f"use one of auto, {', '.join(FORMS)}")
+    _active[-1] = FORMS.get(name)
+
+
+@contextlib.contextmanager
+def using(forms: str | Forms) -> Iterator[None]:
+    """Layers traced within take these forms, named or given."""
+    _active.append(None)
+    try:
+        if isinstance(forms, Forms):
+            _active[-1] = forms
+        else:
+            choose(forms)
+        yield
+    finally:
+        _active.pop()
 
 
 def upsample(x: jax.Array) -> jax.Array:
     """Nearest-neighbour x2: [B, H, W, C] -> [B, 2H, 2W, C]."""
     b, h, w, c = x.shape
+    if active().upsample == "repeat":
+        return jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
     return jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
+
+
+def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Stride 1, zeros around: [B, H, W, I] with [k, k, I, O] -> [B, H, W, O], k odd."""
+    k, (b, h, w, _) = kernel.shape[0], x.shape
+    if k == 1:
+        return x @ kernel[0, 0]
+    if active().conv != "im2col" or max(h, w) > SMALL:
+        return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=DIMENSIONS)
+    margin = k // 2
+    x = jnp.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+    patches = jnp.concatenate([x[:, i : i + h, j : j + w] for i in range(k) for j in range(k)], axis=-1)
+    return (patches.reshape(b * h * w, -1) @ kernel.reshape(-1, kernel.shape[-1])).reshape(b, h, w, -1)
+
+
+def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A 3x3 convolution of the upsampled map: [B, H, W, I] with [3, 3, I, O] -> [B, 2H, 2W, O].
+
+    Equal neighbours share taps, so it is a transposed convolution with the kernel [k0, k0 + k1, k1 + k2, k2] along
+    either axis: 16 products an input pixel in place of 36.
+    """
+    if active().upsample_conv == "plain":
+        return conv(upsample(x), kernel)
+    for axis in (0, 1):
+        k0, k1, k2 = jnp.split(kernel, 3, axis)
+        kernel = jnp.concatenate([k0, k0 + k1, k1 + k2, k2], axis)
+    return transposed_conv(x, kernel)
+
+
+def upsampled_shortcut(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A 1x1 convolution and a nearest x2 upsampling: [B, H, W, I] with [1, 1, I, O] -> [B, 2H, 2W, O]."""
+    forms = active()
+    if forms.shortcut == "after":
+        return conv(upsample(x), kernel)
+    if forms.upsample == "dilated":
+        taps = jnp.broadcast_to(kernel, (2, 2, *kernel.shape[2:]))
+        return lax.conv_general_dilated(
+            x, taps, (1, 1), ((1, 1), (1, 1)), lhs_dilation=(2, 2), dimension_numbers=DIMENSIONS
+        )
+    return upsample(conv(x, kernel))
+
+
+def transposed_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """PyTorch's ConvTranspose2d(4, stride 2, padding 1): [B, H, W, I] with [4, 4, I, O] -> [B, 2H, 2W, O].
+
+    The kernel is stored flipped, ready for correlation.
+    """
+    form, out = active().transposed, kernel.shape[-1]
+    # with few outputs the inserted zeros cost less than the interleaving
+    if form == "dilated" or out < 16:
+        return lax.conv_general_dilated(
+            x, kernel, (1, 1), ((2, 2), (2, 2)), lhs_dilation=(2, 2), dimension_numbers=DIMENSIONS
+        )
+    b, h, w, _ = x.shape
+    # an output row of phase a sees only the kernel rows a, a + 2, for the input rows i - 1 + a, i + a
+    kernels = [(a, c, kernel[a::2, c::2]) for a in range(2) for c in range(2)]
+    if form == "phases":
+        phases = [
+            lax.conv_general_dilated(x, taps, (1, 1), ((1 - a, a), (1 - c, c)), dimension_numbers=DIMENSIONS)
+            for a, c, taps in kernels
+        ]
+    else:
+        taps = jnp.concatenate([taps for _, _, taps in kernels], axis=-1)
+        grid = lax.conv_general_dilated(x, taps, (1, 1), ((1, 1), (1, 1)), dimension_numbers=DIMENSIONS)
+        parts = jnp.split(grid, 4, axis=-1)
+        phases = [part[:, a : a + h, c : c + w] for part, (a, c, _) in zip(parts, kernels, strict=True)]
+    stacked = jnp.stack(phases, axis=3).reshape(b, h, w, 2, 2, out)
+    return stacked.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, out)
 
 
 def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
     """One k x k filter a channel: [B, H, W, C] with kernel [k, k, 1, C] -> [B, H', W', C]."""
-    if not on_cpu():
+    if active().depthwise == "grouped":
         return lax.conv_general_dilated(
             x,
             kernel,
@@ -49,25 +176,49 @@ def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Paddin
     return functools.reduce(jnp.add, taps)
 
 
-def transposed_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """PyTorch's ConvTranspose2d(4, stride 2, padding 1): [B, H, W, I] with [4, 4, I, O] -> [B, 2H, 2W, O].
+def attention(queries: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
+    """softmax(q k^T) v in float32 where it matters: [B, Q, C], [B, K, C], [B, K, V] -> [B, Q, V], without scaling.
 
-    The kernel is stored flipped, ready for correlation.
+    In chunks, [B, CHUNK, K] scores are held at a time and none of them until the gradient.
     """
-    # with few outputs the inserted zeros cost less than the interleaving
-    if not on_cpu() or kernel.shape[-1] < 16:
-        return lax.conv_general_dilated(
-            x, kernel, (1, 1), ((2, 2), (2, 2)), lhs_dilation=(2, 2), dimension_numbers=DIMENSIONS
-        )
-    b, h, w, _ = x.shape
-    # an output row of phase a sees only the kernel rows a, a + 2, for the input rows i - 1 + a, i + a
-    phases = [
-        lax.conv_general_dilated(x, kernel[a::2, c::2], (1, 1), ((1 - a, a), (1 - c, c)), dimension_numbers=DIMENSIONS)
-        for a in range(2)
-        for c in range(2)
-    ]
-    out = jnp.stack(phases, axis=3).reshape(b, h, w, 2, 2, -1)
-    return out.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, -1)
+
+    def attended(queries: jax.Array) -> jax.Array:
+        exact = jnp.promote_types(queries.dtype, jnp.float32)
+        scores = jnp.einsum("bqc,bkc->bqk", queries, keys, preferred_element_type=exact)
+        weights = jax.nn.softmax(scores, axis=-1).astype(values.dtype)
+        return jnp.einsum("bqk,bkc->bqc", weights, values)
+
+    batch, count, width = queries.shape
+    if active().attention == "whole" or count <= CHUNK or count % CHUNK:
+        return attended(queries)
+    chunks = queries.reshape(batch, count // CHUNK, CHUNK, width).swapaxes(0, 1)
+    return lax.map(jax.checkpoint(attended), chunks).swapaxes(0, 1).reshape(batch, count, -1)
+
+
+class Conv(nnx.Module):
+    """A convolution of stride 1 with a bias; see `conv`."""
+
+    def __init__(self, in_features: int, out_features: int, kernel_size: int, *, rngs: nnx.Rngs):
+        shape = (kernel_size, kernel_size, in_features, out_features)
+        self.kernel = nnx.Param(nnx.initializers.lecun_normal()(rngs.params(), shape))
+        self.bias = nnx.Param(jnp.zeros(out_features))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return conv(x, self.kernel[...]) + self.bias[...]
+
+
+class UpsampleConv(Conv):
+    """A 3x3 convolution of the upsampled map, with a bias; see `upsample_conv`."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return upsample_conv(x, self.kernel[...]) + self.bias[...]
+
+
+class UpsampledShortcut(Conv):
+    """A 1x1 convolution and a x2 upsampling, with a bias; see `upsampled_shortcut`."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return upsampled_shortcut(x, self.kernel[...]) + self.bias[...]
 
 
 class DepthwiseConv(nnx.Module):

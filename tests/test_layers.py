@@ -1,44 +1,146 @@
-"""Every form of a layer is the same function."""
+"""Every form of a layer is the same function, and has the same gradient."""
+
+import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 
 from latentjax import layers
-from tests.conversion import nchw, nhwc, worst
+from latentjax.errors import InputError
+from latentjax.layers import FORMS, Forms
+from tests.conversion import nchw, nhwc
+
+PLAIN = FORMS["plain"]
+RNG = np.random.default_rng(0)
 
 
-def both_forms(monkeypatch, function, *arguments):
-    forms = []
-    for cpu in (True, False):
-        monkeypatch.setattr(layers, "on_cpu", lambda cpu=cpu: cpu)
-        forms.append(np.asarray(function(*arguments)))
-    return forms
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def arrays(*shapes):
+    return [jnp.asarray(RNG.normal(size=shape)) for shape in shapes]
+
+
+def with_gradient(forms, function, x, kernel):
+    """The layer's output, and the gradients of a function of it to input and kernel."""
+
+    def value(x, kernel):
+        out = function(x, kernel)
+        return jnp.sum(jnp.sin(out) * jnp.arange(out.size).reshape(out.shape)), out
+
+    with layers.using(forms):
+        (_, out), grads = jax.jit(jax.value_and_grad(value, (0, 1), has_aux=True))(x, kernel)
+    return [np.asarray(array) for array in (out, *grads)]
+
+
+def assert_alike(forms, function, x, kernel):
+    """Against the plain form, in float64: what differs is the order of sums."""
+    for ours, plain in zip(*(with_gradient(f, function, x, kernel) for f in (forms, PLAIN)), strict=True):
+        assert ours.shape == plain.shape
+        np.testing.assert_allclose(ours, plain, rtol=0, atol=1e-12 * np.abs(plain).max())
 
 
 @pytest.mark.parametrize(("kernel_size", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
 @pytest.mark.parametrize("padding", ["SAME", ((1, 2), (0, 1)), ((2, 2), (2, 2))])
 @pytest.mark.parametrize("size", [7, 8])
-def test_depthwise_conv(monkeypatch, kernel_size, stride, padding, size):
-    keys = jax.random.split(jax.random.key(0))
-    x = jax.random.normal(keys[0], (2, size, size + 3, 6))
-    kernel = jax.random.normal(keys[1], (kernel_size, kernel_size, 1, 6))
-    shifted, grouped = both_forms(monkeypatch, layers.depthwise_conv, x, kernel, stride, padding)
-    assert shifted.shape == grouped.shape
-    assert worst(shifted, grouped) <= 1e-5  # sums of 25 products
+def test_depthwise_conv(kernel_size, stride, padding, size):
+    x, kernel = arrays((2, size, size + 3, 6), (kernel_size, kernel_size, 1, 6))
+    assert_alike(
+        Forms(depthwise="shifted"), lambda x, kernel: layers.depthwise_conv(x, kernel, stride, padding), x, kernel
+    )
 
 
+@pytest.mark.parametrize("transposed", ["dilated", "phases", "phase"])
 @pytest.mark.parametrize("features", [16, 3])
-def test_transposed_conv_is_pytorchs(monkeypatch, features):
-    rng = np.random.default_rng(0)
-    x, kernel = rng.normal(size=(2, 5, 6, 8)), rng.normal(size=(8, features, 4, 4))
-    theirs = nhwc(torch.nn.functional.conv_transpose2d(nchw(x), torch.from_numpy(kernel), stride=2, padding=1))
-    flipped = kernel.transpose(2, 3, 0, 1)[::-1, ::-1]
-    for ours in both_forms(monkeypatch, layers.transposed_conv, x.astype("f"), flipped.astype("f")):
-        assert worst(ours, theirs) <= 1e-4  # sums of 32 products of size 1, in float32
+def test_transposed_conv_is_pytorchs(transposed, features):
+    x, kernel = arrays((2, 5, 6, 8), (8, features, 4, 4))
+    theirs = torch.nn.functional.conv_transpose2d(nchw(x), torch.from_numpy(np.array(kernel)), stride=2, padding=1)
+    with layers.using(Forms(transposed=transposed)):
+        ours = layers.transposed_conv(x, kernel.transpose(2, 3, 0, 1)[::-1, ::-1])
+    np.testing.assert_allclose(ours, nhwc(theirs), atol=1e-12)
 
 
-def test_upsample_repeats_pixels():
-    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
-    assert (np.asarray(layers.upsample(x)) == x.repeat(2, axis=1).repeat(2, axis=2)).all()
+@pytest.mark.parametrize("transposed", ["dilated", "phases", "phase"])
+@pytest.mark.parametrize("features", [16, 3])
+def test_upsample_conv(transposed, features):
+    x, kernel = arrays((2, 5, 6, 8), (3, 3, 8, features))
+    assert_alike(Forms(upsample_conv="transposed", transposed=transposed), layers.upsample_conv, x, kernel)
+
+
+@pytest.mark.parametrize("upsample", ["broadcast", "repeat", "dilated"])
+@pytest.mark.parametrize("shortcut", ["before", "after"])
+def test_upsampled_shortcut(upsample, shortcut):
+    x, kernel = arrays((2, 5, 6, 8), (1, 1, 8, 4))
+    assert_alike(Forms(upsample=upsample, shortcut=shortcut), layers.upsampled_shortcut, x, kernel)
+
+
+@pytest.mark.parametrize("size", [4, 16, 17])
+def test_conv(size):
+    x, kernel = arrays((2, size, size, 5), (3, 3, 5, 4))
+    assert_alike(Forms(conv="im2col"), layers.conv, x, kernel)
+    theirs = torch.nn.functional.conv2d(nchw(x), torch.from_numpy(np.array(kernel.transpose(3, 2, 0, 1))), padding=1)
+    np.testing.assert_allclose(layers.conv(x, kernel), nhwc(theirs), atol=1e-12)
+
+
+@pytest.mark.parametrize("upsample", ["broadcast", "repeat"])
+def test_upsample_repeats_pixels(upsample):
+    (x,) = arrays((2, 3, 4, 5))
+    with layers.using(Forms(upsample=upsample)):
+        np.testing.assert_array_equal(layers.upsample(x), np.asarray(x).repeat(2, axis=1).repeat(2, axis=2))
+
+
+def test_attention_in_chunks(monkeypatch):
+    monkeypatch.setattr(layers, "CHUNK", 8)
+    queries, keys, values = arrays((2, 32, 4), (2, 8, 4), (2, 8, 6))
+    assert_alike(Forms(attention="chunks"), lambda q, k: layers.attention(q, k, values), queries, keys)
+
+
+def test_attention_holds_a_chunk_of_scores_at_a_time():
+    queries, keys, values = arrays((1, 8 * layers.CHUNK, 4), (1, 64, 4), (1, 64, 6))
+    largest = {}
+    for form in ("whole", "chunks"):
+        with layers.using(Forms(attention=form)):
+            jaxpr = jax.make_jaxpr(jax.grad(lambda q: layers.attention(q, keys, values).sum()))(queries)
+        largest[form] = max(variable.aval.size for variable in outputs(jaxpr.jaxpr))
+    assert largest["whole"] == 8 * layers.CHUNK * 64
+    assert largest["chunks"] <= largest["whole"] / 8
+
+
+def outputs(jaxpr):
+    """Every intermediate array, those of inner functions too."""
+    for equation in jaxpr.eqns:
+        yield from equation.outvars
+        for inner in jax.tree.leaves(equation.params, is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")):
+            if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
+                yield from outputs(getattr(inner, "jaxpr", inner))
+
+
+def test_the_forms_in_use_are_the_innermost():
+    with layers.using("plain"), layers.using("tpu"):
+        assert layers.active() == FORMS["tpu"]
+    assert layers.active() == FORMS[jax.default_backend()]
+
+
+def test_unknown_forms_are_refused():
+    with pytest.raises(InputError, match=r"config\.forms: 'fast' is unknown"), layers.using("fast"):
+        pass
+
+
+def test_every_named_form_is_one_of_the_tested():
+    tested = {
+        "upsample": {"broadcast", "repeat", "dilated"},
+        "upsample_conv": {"plain", "transposed"},
+        "transposed": {"dilated", "phases", "phase"},
+        "shortcut": {"before", "after"},
+        "depthwise": {"grouped", "shifted"},
+        "conv": {"plain", "im2col"},
+        "attention": {"whole", "chunks"},
+    }
+    for forms, field in itertools.product(FORMS.values(), Forms._fields):
+        assert getattr(forms, field) in tested[field]
