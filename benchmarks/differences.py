@@ -23,13 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import logging
-from flax import nnx
 from PIL import Image, ImageDraw, ImageFont
 
 import converters
 from configs import demo
 from converters import torch_file
-from latentjax import command_line, latents, networks, objective, pictures, radam, weights
+from latentjax import calibration, command_line, latents, networks, objective, pictures, radam
 from latentjax.errors import InputError
 from latentjax.files import write_json
 from latentjax.jobs import train, workbench
@@ -82,9 +81,9 @@ class Lab:
         transformer, images = networks.load_transformer(self.demo()), []
         for i, (z, y) in enumerate(zip(*self.latents, strict=True)):
             noise = transformer.sample_noise(jax.random.fold_in(jax.random.key(0), i), noises)
-            noise = [jnp.broadcast_to(rows, (len(ALPHAS), rows.shape[1])) for rows in noise if rows is not None]
+            noise = jax.tree.map(lambda rows: jnp.broadcast_to(rows, (len(ALPHAS), rows.shape[1])), noise)
             z, y = (np.broadcast_to(row, (len(ALPHAS), len(row))) for row in (z, y))
-            images.append(np.asarray(self.generator(*transformer(z, y, ALPHAS, tuple(noise)))))
+            images.append(np.asarray(self.generator(*transformer(z, y, ALPHAS, noise))))
         return np.stack(images)
 
     def converted(self, name: str, **options: Any) -> pathlib.Path:
@@ -97,13 +96,8 @@ class Lab:
 
     @functools.cached_property
     def assessor(self) -> networks.Assessor:
-        """The published assessor with the trajectory's head, which is not saturated on images of random weights."""
-        module, record = weights.load(self.converted("best_v070"), "assessor")
-        arrays, head = weights.named(nnx.state(module)), np.load(self.golden / f"trajectory_{TRANSFORMER}.npz")
-        weights.fill(
-            module, arrays | {"classifier/kernel": head["head_weight"].T, "classifier/bias": head["head_bias"]}
-        )
-        return networks.Assessor(module, record)
+        """The published system's assessor, of random weights."""
+        return networks.load_assessor(self.converted("best_v070"))
 
 
 def achieved(run: pathlib.Path, ending: str = "") -> float:
@@ -137,10 +131,19 @@ def renorm_trained(lab: Lab) -> Numbers:
     runs |= {renorm: lab.trained(f"renorm-{renorm}", transformer__renorm=renorm) for renorm in ("batch", "none")}
     for renorm, run in runs.items():
         yield f"renorm={renorm}: achieved", achieved(run)
-    transformer, (z, y) = networks.load_transformer(runs["none"]), lab.latents
-    moved = transformer(z, y, 0.5, transformer.sample_noise(jax.random.key(0), len(z)))[0]
-    longer = np.linalg.norm(moved, axis=1) / np.linalg.norm(z, axis=1)
-    yield "renorm=none: length of z' at alpha = .5 over that of z, mean", longer.mean()
+    (z, y), key = lab.latents, jax.random.key(0)
+    trained = {renorm: networks.load_transformer(run) for renorm, run in runs.items()}
+    noise, alpha = trained["none"].sample_noise(key, len(z)), latents.sample_alpha(key, (len(z),))
+    moved = trained["none"](z, y, 0.5, noise)[0]
+    lengths = np.linalg.norm(moved, axis=1) / np.linalg.norm(z, axis=1)
+    yield "renorm=none: length of z' at alpha = .5 over that of z, mean", lengths.mean()
+    # a batch of one is rescaled as a sample is
+    alone = networks.with_settings(trained["batch"], renorm="sample")(z, y, alpha, noise)[0]
+    together = trained["batch"](z, y, alpha, noise)[0]
+    moves = [relative(*rows) for rows in zip(alone, together, strict=True)]
+    yield f"renorm=batch: z' alone against in a batch of {len(z)}, relative, mean", np.mean(moves)
+    still = trained["batch"](z, y, alpha.at[0].set(0), noise)[0][0]
+    yield "renorm=batch: z' of row 0 at alpha = 0 in that batch against z, relative", relative(still, z[0])
     for seed in (1, 2):
         yield f"renorm=sample, train.seed={seed}: achieved", achieved(lab.trained(f"seed-{seed}", train__seed=seed))
 
@@ -164,9 +167,8 @@ def optimizer(lab: Lab) -> Numbers:
                 f"{name}: distance to the published parameters after {count} steps, over theirs to the start",
                 np.linalg.norm(steps[count - 1] - theirs[count - 1]) / np.linalg.norm(theirs[count - 1] - start),
             )
-    for scale in (1e-6, 1e-8):
-        ours, other = (trajectory(chain, start, scale * golden["grads"])[-1] - start for chain in chains.values())
-        yield f"optax.radam against ours after 20 steps of gradients {scale:g} times as large", relative(other, ours)
+    ours, other = (trajectory(chain, start, 1e-6 * golden["grads"])[-1] - start for chain in chains.values())
+    yield "optax.radam against ours after 20 steps of gradients a millionth as large", relative(other, ours)
     sixth = [np.diff(trajectory(chain, np.zeros(1), np.ones((6, 1))), axis=0)[-1, 0] for chain in chains.values()]
     yield "rectifier at step 6, optax.radam's over ours", sixth[1] / sixth[0]
 
@@ -261,35 +263,39 @@ def random_biggan(lab: Lab, size: int, count: int = 16) -> np.ndarray:
 
 
 def compared(before: networks.Assessor, after: networks.Assessor, images: Any, resized: Any = None) -> Numbers:
-    """Two ways to judge the same images."""
-    scores, logits = [], []
+    """Two ways to judge the same images by a softmax of two classes."""
+    margins = []
     for assessor, judged in ((before, images), (after, images if resized is None else resized)):
-        scores.append(np.asarray(assessor(judged)))
-        logits.append(np.asarray(assessor.logits(judged)))
-    margins = [pair[:, 1] - pair[:, 0] for pair in logits]
-    yield "mean |score difference|", float(np.abs(scores[1] - scores[0]).mean())
-    yield "largest |score difference|", float(np.abs(scores[1] - scores[0]).max())
-    yield "mean |difference of the logit|", float(np.abs(margins[1] - margins[0]).mean())
-    yield "deviation of the logit over images", float(margins[0].std())
+        logits = np.asarray(assessor.logits(judged))
+        margins.append(logits[:, 1] - logits[:, 0])
+    change = np.abs(np.diff(jax.nn.sigmoid(np.stack(margins)), axis=0))
+    yield "mean |score difference|", change.mean()
+    yield "largest |score difference|", change.max()
+    yield "correlation of the logits", np.corrcoef(margins)[0, 1]
 
 
 def resize(lab: Lab) -> Numbers:
-    """The assessor's resize without antialias against one with."""
+    """The assessor's resize without antialias against one with, its head rescaled to spread these images' scores."""
     for size in (256, 512):
         images = random_biggan(lab, size)
-        side = lab.assessor.config["image_size"]
+        assessor = calibration.rescaled(lab.assessor, [images])
+        side = assessor.config["image_size"]
         smooth = jax.image.resize(images, (len(images), side, side, 3), "linear", antialias=True)
-        for what, value in compared(lab.assessor, lab.assessor, images, smooth):
-            yield f"{size} pixels: {what}", value
+        for what, value in compared(assessor, assessor, images, smooth):
+            yield f"{size} pixels, {len(images)} images: {what}", value
 
 
 def padding(lab: Lab) -> Numbers:
-    """efficientnet_pytorch 0.7.0's padding against 0.7.1's."""
-    golden, other = np.load(lab.golden / "assessor_b0_v070.npz"), {"padding": "native-same"}
-    for size in (128, 512):
-        images = as_floats(golden[f"images{size}_uint8_nhwc"])
-        for what, value in compared(lab.assessor, networks.with_settings(lab.assessor, **other), images):
-            yield f"golden pictures of {size} pixels: {what}", value
+    """efficientnet_pytorch 0.7.0's padding against 0.7.1's, on the published system's pictures and generated ones."""
+    golden, images = np.load(lab.golden / "assessor_b0_v070.npz"), random_biggan(lab, 512)
+    cases = {
+        f"{size} pixels, golden pictures": (lab.assessor, as_floats(golden[f"images{size}_uint8_nhwc"]))
+        for size in (128, 512)
+    }
+    cases[f"512 pixels, {len(images)} images"] = (calibration.rescaled(lab.assessor, [images]), images)
+    for name, (assessor, judged) in cases.items():
+        for what, value in compared(assessor, networks.with_settings(assessor, padding="native-same"), judged):
+            yield f"{name}: {what}", value
 
 
 def angles(lab: Lab) -> Numbers:

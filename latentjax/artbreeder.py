@@ -22,7 +22,7 @@ MAX_BYTES = 2**20
 # z's length in BigGAN's three sizes (128 is also every BigGAN-deep)
 _GENERATORS = {120: "BigGAN 128", 140: "BigGAN 256", 128: "BigGAN 512 or BigGAN-deep"}
 _FLOAT32_MIN, _FLOAT32_MAX = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
-_MEND = "mend or remove it, or leave bad files out with --config.evaluate.skip_bad=true"
+_MEND = "mend or remove it, or leave bad files out (--config.evaluate.skip_bad=true, class_vectors --skip-bad)"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -13,13 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from latentjax.artbreeder import Latent, read, safe_name
-from latentjax.class_vectors import ClassVectors, sample_y
-from latentjax.class_vectors import parse as check_classes
+from latentjax.class_vectors import ClassVectors, parse, sample_y
 from latentjax.errors import InputError
 
 __all__ = [
     "Latent",
-    "check_classes",
     "check_truncation",
     "clip_alpha",
     "draw",
@@ -155,7 +153,7 @@ def sample_latents(
     """
     key = jax.random.fold_in(_seed_key(seed), _EVALUATION)
     truncation = check_truncation(truncation)
-    vectors = check_classes(classes, num_classes)
+    vectors = parse(classes, num_classes)
     latents = []
     for index in range(count):
         # one compiled function of one index: a batched draw could round differently with the count

@@ -447,10 +447,10 @@ def with_classes(files, count, to):
 @pytest.mark.parametrize(
     ("classes", "flags", "said"),
     [
-        (1, [], "{file}: has one output, and what it means is not in the file; add --output=sigmoid (it is a logit) or "),
+        (1, [], "{file}: has one output, and what it means is not in the file; add --output=sigmoid (it is a l"),
         (1, ["--output=softmax"], "--output: softmax compares classes, and {file} has one output; give sigmoid or reg"),
         (1, ["--output=margin"], "--output: margin compares classes, and {file} has one output; give sigmoid or reg"),
-        (1, ["--output=sigmoid", "--output-class=1"], "--output-class: 1 is no class of {file}, whose head has 1; give 0"),
+        (1, ["--output=sigmoid", "--output-class=1"], "--output-class: 1 is no class of {file}, whose head has 1; "),
         (3, ["--output-class=3"], "--output-class: 3 is no class of {file}, whose head has 3; give 0 to 2"),
         (3, ["--output-class=-1"], "--output-class: -1 is no class of {file}, whose head has 3; give 0 to 2"),
         (3, ["--output=tanh"], "--output: invalid choice: 'tanh' (choose from "),
