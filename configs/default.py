@@ -25,10 +25,10 @@ def get_config() -> config_dict.ConfigDict:
     c.assessor.output_class = config_dict.placeholder(int)  # whose probability or margin; 2 classes: 1
     c.assessor.centre = config_dict.placeholder(
         float
-    )  # image properties, margin, regression: where the score is .5 (0)
+    )  # image properties, margin: where the score is .5; regression: 0
     c.assessor.slope = config_dict.placeholder(
         float
-    )  # image properties, margin, regression: of the score's logit (of the score)
+    )  # likewise: of the score's logit; regression: of the score
     c.assessor.calibrate = False  # spread the scores over generated images, once
     # several assessors instead: ({"weights": NAME, "weight": w}, ...), scores are the weighted sum; a term with
     # "keep": True is one that edits should leave alone, w that penalty's; centre, slope ... as above
