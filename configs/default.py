@@ -23,8 +23,12 @@ def get_config() -> config_dict.ConfigDict:
     c.assessor.weights = ""  # a model folder, or embedded:colourfulness | embedded:brightness | embedded:redness
     c.assessor.output = config_dict.placeholder(str)  # EfficientNets: softmax | sigmoid | regression | margin
     c.assessor.output_class = config_dict.placeholder(int)  # whose probability or margin; 2 classes: 1
-    c.assessor.centre = config_dict.placeholder(float)  # image properties, margin: where the score is .5
-    c.assessor.slope = config_dict.placeholder(float)  # image properties, margin: of the score's logit
+    c.assessor.centre = config_dict.placeholder(
+        float
+    )  # image properties, margin: where the score is .5; regression: 0
+    c.assessor.slope = config_dict.placeholder(
+        float
+    )  # likewise: of the score's logit; regression: of the score
     c.assessor.calibrate = False  # spread the scores over generated images, once
     # several assessors instead: ({"weights": NAME, "weight": w}, ...), scores are the weighted sum; a term with
     # "keep": True is one that edits should leave alone, w that penalty's; centre, slope ... as above
@@ -50,7 +54,7 @@ def get_config() -> config_dict.ConfigDict:
     c.train.num_steps = 400_000
     c.train.batch_size = 8  # latents a step, over all devices
     c.train.alphas_per_latent = 1  # edits that share one unedited pass
-    c.train.clip_alphas = False  # only alphas with 0 < score + alpha < 1
+    c.train.clip_alphas = False  # only alphas with 0 < score + alpha < 1; for scores in [0, 1]
     c.train.angle_weight = 0.1  # several directions: of the cosines between them
     c.train.angle_form = "mean"  # of |cos| over batch and directions | published (|sum of cos over the batch|)
     c.train.optimizer = "radam"  # or adam

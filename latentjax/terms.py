@@ -30,11 +30,15 @@ class Terms:
         state: the weights of all terms, a pytree.
         kept_weights: of the kept terms, in order.
         kept_names: of the kept terms, in order.
-        sha256: identifies all weights files; that file's own where there is one term.
+
+    Raises:
+        InputError: which of several classes an assessor scores is not set.
     """
 
     def __init__(self, terms: Sequence[Term]):
         self.terms = tuple(terms)
+        for output in filter(None, (term.assessor.output for term in self.terms)):
+            _ = output.scored_class  # told now, and not when the first step is traced
         self.state = [term.assessor.state for term in self.terms]
         self.kept_weights = tuple(term.weight for term in self.terms if term.keep)
         self.kept_names = tuple(term.name for term in self.terms if term.keep)

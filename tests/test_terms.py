@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from latentjax import networks, terms
+from latentjax import networks, terms, weights
 from latentjax.errors import InputError
 
 IMAGES = np.float32(np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 3)))
@@ -56,3 +56,11 @@ def test_what_identifies_the_scores_holds_weights_and_settings():
 def test_what_is_no_term_is_refused(entries, said):
     with pytest.raises(InputError, match=said):
         terms.load(entries)
+
+
+def test_a_class_that_is_not_chosen_is_told_at_once():
+    config = {"variant": "b0", "num_classes": 3}
+    module = weights.abstract("efficientnet", config)
+    assessor = networks.Assessor(module, {"kind": "efficientnet", "config": config})
+    with pytest.raises(InputError, match=r"config\.assessor\.output_class: is not set"):
+        terms.Terms([terms.Term("score", assessor, 1.0, False)])

@@ -150,7 +150,7 @@ def calibrated(folder: RunFolder, generator: networks.Generator, assessor: netwo
     kept = folder.path / "assessor"
     if kept.exists():
         return networks.load_assessor(kept)
-    logging.info("rescaling the assessor's head on %d generated images", calibration.IMAGES)
+    logging.info("spreading the assessor's scores over %d generated images", calibration.IMAGES)
     batches = tqdm(calibration.sampled_images(generator), total=calibration.IMAGES // calibration.BATCH)
     return calibration.rescaled(assessor, batches)
 
