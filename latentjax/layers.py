@@ -195,6 +195,16 @@ def attention(queries: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Arr
     return lax.map(jax.checkpoint(attended), chunks).swapaxes(0, 1).reshape(batch, count, -1)
 
 
+class FixedNorm(nnx.BatchNorm):
+    """Batch normalisation by fixed statistics, in float32; the result has the input's dtype."""
+
+    def __init__(self, features: int, epsilon: float, *, rngs: nnx.Rngs):
+        super().__init__(features, use_running_average=True, epsilon=epsilon, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return super().__call__(x).astype(x.dtype)
+
+
 class Conv(nnx.Module):
     """A convolution of stride 1 with a bias; see `conv`."""
 

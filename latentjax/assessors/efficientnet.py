@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from latentjax.assessors.outputs import Output
-from latentjax.layers import DepthwiseConv, Padding
+from latentjax.layers import DepthwiseConv, FixedNorm, Padding
 
 
 class Stage(NamedTuple):
@@ -101,15 +101,15 @@ class SqueezeExcite(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         weights = self.expand(nnx.silu(self.reduce(x.mean((1, 2)))))
-        return x * nnx.sigmoid(weights)[:, None, None]
+        return x * nnx.sigmoid(weights)[:, None, None].astype(x.dtype)
 
 
 class Block(nnx.Module):
     """Expand, filter each channel, squeeze and excite, project; add the input where shapes allow."""
 
     def __init__(self, plan: Plan, padding: str, epsilon: float, *, rngs: nnx.Rngs):
-        def norm(features: int) -> nnx.BatchNorm:
-            return nnx.BatchNorm(features, use_running_average=True, epsilon=epsilon, rngs=rngs)
+        def norm(features: int) -> FixedNorm:
+            return FixedNorm(features, epsilon, rngs=rngs)
 
         stage, in_features, out_features = plan.stage, plan.in_features, plan.out_features
         width = in_features * stage.expansion
@@ -171,8 +171,8 @@ class EfficientNet(nnx.Module):
         self.image_size = image_size
         self.mean, self.std = tuple(mean), tuple(std)
 
-        def norm(features: int) -> nnx.BatchNorm:
-            return nnx.BatchNorm(features, use_running_average=True, epsilon=bn_epsilon, rngs=rngs)
+        def norm(features: int) -> FixedNorm:
+            return FixedNorm(features, bn_epsilon, rngs=rngs)
 
         plans = blocks_of(variant)
         features = plans[0].in_features
@@ -197,12 +197,13 @@ class EfficientNet(nnx.Module):
         return (images - jnp.array(self.mean, images.dtype)) / jnp.array(self.std, images.dtype)
 
     def logits(self, images: jax.Array) -> jax.Array:
-        """Images [B, H, W, 3] in [-1, 1] -> class logits [B, num_classes]."""
-        x = nnx.silu(self.stem_norm(self.stem(self.preprocess(images))))
+        """Images [B, H, W, 3] in [-1, 1] -> class logits [B, num_classes], float32."""
+        x = self.preprocess(images).astype(self.stem.kernel.dtype)
+        x = nnx.silu(self.stem_norm(self.stem(x)))
         for block in self.blocks:
             x = block(x)
         x = nnx.silu(self.head_norm(self.head(x)))
-        return self.classifier(x.mean((1, 2)))
+        return self.classifier(x.mean((1, 2), dtype=jnp.float32))
 
     def statistic(self, images: jax.Array) -> jax.Array:
         """Images [B, H, W, 3] in [-1, 1] -> what centre and slope act on, [B] float32."""

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from latentjax.layers import Conv, UpsampleConv, UpsampledShortcut, attention
+from latentjax.layers import Conv, FixedNorm, UpsampleConv, UpsampledShortcut, attention
 
 
 class Architecture(NamedTuple):
@@ -115,7 +115,7 @@ class BigGAN(nnx.Module):
             Block(into, out, self.chunk_dim + embedding_dim, rngs=rngs) for into, out in itertools.pairwise(widths)
         )
         self.attention = SelfAttention(widths[self.attention_before], rngs=rngs)
-        self.last_norm = nnx.BatchNorm(channels, use_running_average=True, epsilon=architecture.last_epsilon, rngs=rngs)
+        self.last_norm = FixedNorm(channels, architecture.last_epsilon, rngs=rngs)
         self.last_conv = Conv(channels, 3, 3, rngs=rngs)
 
     def __call__(self, z: jax.Array, y: jax.Array) -> jax.Array:
@@ -126,5 +126,5 @@ class BigGAN(nnx.Module):
             if i == self.attention_before:
                 x = self.attention(x)
             x = block(x, jnp.concatenate([chunk, embedding], axis=1))
-        x = nnx.relu(self.last_norm(x).astype(x.dtype))
+        x = nnx.relu(self.last_norm(x))
         return jnp.tanh(self.last_conv(x).astype(jnp.float32))

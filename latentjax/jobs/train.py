@@ -65,6 +65,7 @@ def make_step(
     *,
     clip: bool,
     penalties: objective.Penalties | None = None,
+    parts: int = 1,
 ) -> Callable[[TrainState, objective.Frozen], tuple[TrainState, Metrics]]:
     """The training step as a pure function: draws, gradient to the transformer alone, update.
 
@@ -72,14 +73,14 @@ def make_step(
         nets: the three networks.
         chain: the optimizer.
         draw: step -> the draws of `objective.forward`.
-        clip, penalties: see `objective.loss`.
+        clip, penalties, parts: see `objective.loss`.
     """
 
     def step(state: TrainState, frozen: objective.Frozen) -> tuple[TrainState, Metrics]:
         draws = draw(state.step)
 
         def loss(params: Any) -> tuple[jax.Array, objective.Edit]:
-            return objective.loss(nets, params, frozen, draws, clip=clip, penalties=penalties)
+            return objective.loss(nets, params, frozen, draws, clip=clip, penalties=penalties, parts=parts)
 
         (value, edit), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
         updates, opt_state = chain.update(grads, state.opt_state, state.params)
@@ -101,7 +102,8 @@ def run(config: ConfigDict, workdir: str) -> None:
         what = f"is {config.evaluate.method}, and training is followed by an evaluation of what was learned"
         raise InputError("config.evaluate.method", what, "train without it, then add --job=evaluate")
     bench = prepare(config, workdir)
-    distributed.check_divisible(config.train.batch_size, bench.mesh, "config.train.batch_size")
+    distributed.check_divisible(config.train.batch_size, bench.mesh.size, "config.train.batch_size")
+    check_parts(config.train, bench.mesh.size)
     transformer = new_transformer(bench)
     evaluation = evaluate.Evaluation(bench, transformer)
     bench.folder.refuse_other_weights(**bench.sha256)
@@ -138,13 +140,7 @@ def loop(
     train, first = bench.config.train, int(state.step)
     if first >= train.num_steps:
         return state
-    penalties = objective.Penalties(bench.assessor.kept_weights, train.angle_weight, train.angle_form)
-    draw = draws_of(bench, transformer)
-    compiled = jax.jit(
-        make_step(bench.networks(transformer), chain, draw, clip=train.clip_alphas, penalties=penalties),
-        donate_argnums=0,
-        out_shardings=distributed.replicated(bench.mesh),
-    )
+    compiled = compiled_step(bench, transformer, chain)
     unit = train.batch_size * train.alphas_per_latent
     with (
         Log(bench.folder.path, checkpoints, unit, first) as log,
@@ -162,6 +158,20 @@ def loop(
             if train.samples_every and (last or step % train.samples_every == 0):
                 evaluation.preview(state.params, step)
     return state
+
+
+def compiled_step(bench: Workbench, transformer: networks.LatentTransformer, chain: optax.GradientTransformation) -> Any:
+    """(state, frozen weights) -> (state, metrics), jitted; the state is donated."""
+    train = bench.config.train
+    step = make_step(
+        bench.networks(transformer),
+        chain,
+        draws_of(bench, transformer),
+        clip=train.clip_alphas,
+        penalties=objective.Penalties(bench.assessor.kept_weights, train.angle_weight, train.angle_form),
+        parts=train.batch_parts,
+    )
+    return jax.jit(step, donate_argnums=0, out_shardings=distributed.replicated(bench.mesh))
 
 
 def draws_of(bench: Workbench, transformer: networks.LatentTransformer) -> Callable[[jax.Array], dict[str, Any]]:
