@@ -49,3 +49,16 @@ def test_every_variant_is_a_config():
     assert demo.get_config("z_only").transformer.y == "none"
     with pytest.raises(InputError, match="z_onyl"):
         demo.get_config("z_onyl")
+
+
+@pytest.mark.slow
+def test_the_constrained_demo_keeps_its_brightness(tmp_path):
+    config = demo.get_config("constrained")
+    config.train.samples_every, config.evaluate.before_train = 0, False
+    train.run(config, str(tmp_path / "run"))
+    folder = tmp_path / "run" / "evaluation" / f"sampled-{config.train.num_steps}"
+    properties = json.loads((folder / "summary.json").read_text())["properties"]
+    colour, brightness = (np.array(properties[name]["mean"]) for name in ("colourfulness", "brightness"))
+    assert (np.diff(colour) > 0).all()
+    assert colour[-1] > 3 * colour[0]
+    assert np.abs(brightness / brightness[5] - 1).max() < 0.02
