@@ -11,7 +11,10 @@ Expected (paper): mean scores rise over alpha and exceed the one-direction basel
 
 from configs import default
 
-VARIANTS = {f"biggan{size}": {"generator.weights": f"weights/biggan{size}"} for size in (128, 256, 512)}
+VARIANTS = {
+    f"biggan{size}": {"generator.weights": f"weights/biggan{size}", "plan.generator": f"biggan{size}"}
+    for size in (128, 256, 512)
+}
 # the published code and README where they differ from the paper or from us, see docs/differences.md
 VARIANTS["reference"] = {
     "transformer.renorm": "batch",
@@ -28,4 +31,5 @@ def get_config(variants: str = ""):
     c.generator.weights = "weights/biggan512"
     c.assessor.weights = "weights/creative"
     c.evaluate.batch_size = 1  # 11 images of 512 pixels at once
+    c.plan.generator, c.plan.assessor = "biggan512", "efficientnet-b0"
     return default.with_variants(c, variants, VARIANTS)

@@ -99,12 +99,14 @@ class Evaluation:
         self, params: Any, strips: list[Strip], direction: int = 0
     ) -> Iterator[tuple[Strip, np.ndarray, dict[str, list[float]]]]:
         """Strip, its tiles [A, R, R, 3] uint8 and its measures, for each strip; the last batch is padded."""
+        running: list[tuple[list[Strip], Any]] = []
         for start in range(0, len(strips), self.batch):
             group = strips[start : start + self.batch]
-            swept = self._sweep(params, self.bench.frozen, self._rows(group), np.int32(direction))
-            tiles, measured = jax.device_get(swept)
-            for i, strip in enumerate(group):
-                yield strip, tiles[i], {name: values[i].tolist() for name, values in measured.items()}
+            running.append((group, self._sweep(params, self.bench.frozen, self._rows(group), np.int32(direction))))
+            if len(running) > 1:  # the device works on the next batch while this one is fetched and drawn
+                yield from fetched(*running.pop(0))
+        for group, swept in running:
+            yield from fetched(group, swept)
 
     def _rows(self, group: list[Strip]) -> Any:
         """z, y and noise of a batch; the noise depends on the latent and the seed, not on its neighbours."""
@@ -228,6 +230,13 @@ class Evaluation:
             "direction": direction,
             "precision": self.bench.config.precision,
         }
+
+
+def fetched(group: list[Strip], swept: Any) -> Iterator[tuple[Strip, np.ndarray, dict[str, list[float]]]]:
+    """Strip, tiles and measures of a batch, from the device."""
+    tiles, measured = jax.device_get(swept)
+    for i, strip in enumerate(group):
+        yield strip, tiles[i], {name: values[i].tolist() for name, values in measured.items()}
 
 
 def directions_of(chosen: tuple[int, ...], transformer: networks.LatentTransformer | None) -> tuple[int, ...]:

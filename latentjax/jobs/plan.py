@@ -141,7 +141,8 @@ def bench_for(config: ConfigDict, mesh: jax.sharding.Mesh) -> workbench.Workbenc
     frozen = Frozen(generator.state, assessor.state)
     if config.precision == "bfloat16":
         frozen = jax.eval_shape(precision.in_bfloat16, frozen)
-    return workbench.Workbench(config, None, mesh, generator, assessor, classes, placed(frozen, mesh))
+    nowhere: Any = None  # a plan writes nothing
+    return workbench.Workbench(config, nowhere, mesh, generator, assessor, classes, placed(frozen, mesh))
 
 
 def placed(tree: Any, mesh: jax.sharding.Mesh) -> Any:
@@ -156,7 +157,7 @@ def compiled(config: ConfigDict, mesh: jax.sharding.Mesh) -> Plan:
     transformer = workbench.new_transformer(bench)
     chain = train.optimizer(config.train)
     opt_state = jax.eval_shape(chain.init, transformer.state)
-    step = jax.ShapeDtypeStruct((), jnp.int32)
+    step: Any = jax.ShapeDtypeStruct((), jnp.int32)
     state = placed(train.TrainState(step, transformer.state, opt_state), mesh)
     program = train.compiled_step(bench, transformer, chain).lower(state, bench.frozen).compile()
     memory, cost, text = program.memory_analysis(), program.cost_analysis(), program.as_text()
@@ -184,3 +185,116 @@ def collectives(text: str) -> dict[str, tuple[int, int]]:
         count, total = found.get(kind, (0, 0))
         found[kind] = (count + 1, total + size)
     return found
+
+
+def largest(config: ConfigDict, mesh: jax.sharding.Mesh, known: Plan, memory: float) -> tuple[int, Plan] | None:
+    """The most latents a device whose step fits into `memory` bytes, and its plan, by bisection.
+
+    Args:
+        config, mesh: the job.
+        known: the plan of the config itself.
+        memory: of a device.
+    """
+    tried: dict[int, Plan | None] = {config.train.batch_size // mesh.size: known}
+
+    def fits(share: int) -> bool:
+        if share not in tried:
+            logging.info("compiling for %d latents a device", share)
+            changed = config.copy_and_resolve_references()
+            changed.train.batch_size = share * mesh.size
+            try:
+                tried[share] = compiled(changed, mesh)
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                tried[share] = None
+        plan = tried[share]
+        return plan is not None and plan.memory <= memory
+
+    unit = config.train.micro_batches
+    low, high = 0, config.train.batch_size // mesh.size
+    while fits(high):
+        low, high = high, 2 * high
+    while high - low > max(unit, high // 8):  # an eighth is near enough, and each try costs a compilation
+        middle = (low + high) // 2 // unit * unit
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    found = tried.get(low)
+    return None if found is None else (low, found)
+
+
+def told(plan: Plan, chip: Chip | None, memory: float | None) -> list[str]:
+    """The plan's figures, a line each."""
+    lines = [
+        f"memory a device     {plan.memory / GIB:.2f} GiB: weights and state {plan.arguments / GIB:.2f}, "
+        f"temporaries {plan.temporaries / GIB:.2f}, code {plan.code / GIB:.2f}"
+        + (f"; of {memory / GIB:.0f} GiB it {'fits' if plan.memory <= memory else 'DOES NOT FIT'}" if memory else ""),
+        f"operations          {plan.flops / plan.samples / 1e9:.1f} GFLOP and {plan.bytes / plan.samples / 1e9:.2f} GB "
+        f"a sample, {plan.samples} samples a device",
+    ]
+    for kind, (count, size) in plan.collectives.items():
+        lines.append(f"collective          {count} {kind} of {size / 1e6:.2f} MB in all")
+    if plan.cycles:
+        lines.append(f"estimated cycles    {plan.cycles / plan.samples / 1e6:.2f} million a sample")
+    if chip:
+        bounds = bounds_of(plan, chip)
+        parts = ", ".join(f"{name} {1e3 * seconds:.1f} ms" for name, seconds in bounds.items())
+        lines.append(f"a step takes        at least {1e3 * max(bounds.values()):.1f} ms ({parts})")
+    return lines
+
+
+def bounds_of(plan: Plan, chip: Chip) -> dict[str, float]:
+    """Seconds that a step takes at least, by what the chip is busy with."""
+    return {
+        "cycles": plan.cycles / chip.clock,
+        "arithmetic": plan.flops / chip.flops,
+        "memory traffic": plan.bytes / chip.bandwidth,
+    }
+
+
+def memory_of(devices: list[Any], chip: Chip | None) -> float | None:
+    """Bytes of one device, where known."""
+    if chip:
+        return chip.memory * GIB
+    stats = devices[0].memory_stats() if devices[0].platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return float(stats["bytes_limit"])
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) if devices[0].platform == "cpu" else None
+
+
+def run(config: ConfigDict, workdir: str | None) -> None:
+    """Prints what the compiler says of the config's training step; writes nothing.
+
+    Raises:
+        InputError: the slice, an architecture or a field is wrong.
+    """
+    if config.plan.topology:
+        jax.config.update("jax_platforms", "cpu")  # else an installed libtpu is asked for the TPU that is not there
+    workbench.start(config)
+    devices, chip = devices_of(config.plan.topology)
+    mesh = distributed.data_mesh(devices)
+    layers.choose("tpu" if chip and config.forms == "auto" else config.forms)
+    train.check_batch(config.train, mesh)
+    std_logging.getLogger("jax").setLevel("ERROR")
+    target = f"{config.plan.topology or devices[0].platform} ({len(devices)} x {devices[0].device_kind})"
+    memory, batch = memory_of(devices, chip), config.train.batch_size
+    logging.info("compiling the training step for %s; nothing will run", target)
+    plan = compiled(config, mesh)
+    print(f"Compiled for {target}, never run: {config.precision}, batch {batch}, {batch // mesh.size} a device")
+    print("\n".join(told(plan, chip, memory)))
+    if chip:
+        seconds = config.train.num_steps * max(bounds_of(plan, chip).values())
+        hours, price = seconds / 3600, config.plan.price_per_chip_hour
+        cost = f", {hours * mesh.size * price:.2f} at {price:g} a chip-hour" if price else ""
+        total = f"at least {hours:.1f} h, {hours * mesh.size:.1f} chip-hours{cost}"
+        print(f"the run             {config.train.num_steps} steps: {total}")
+    best = largest(config, mesh, plan, memory) if memory and config.plan.largest_batch else None
+    if best:
+        share, other = best
+        print(f"largest batch       {share * mesh.size}, {share} a device, found by compiling:")
+        print("\n".join(f"  {line}" for line in told(other, chip, memory)))
+    if chip and plan.samples < ENOUGH:
+        enough = ENOUGH // config.train.alphas_per_latent * mesh.size
+        print(
+            f"warning: {plan.samples} samples a chip waste most of it; {ENOUGH} or more are better: "
+            f"--config.train.batch_size={enough}, or fewer chips, or --config.train.alphas_per_latent"
+        )

@@ -102,8 +102,7 @@ def run(config: ConfigDict, workdir: str) -> None:
         what = f"is {config.evaluate.method}, and training is followed by an evaluation of what was learned"
         raise InputError("config.evaluate.method", what, "train without it, then add --job=evaluate")
     bench = prepare(config, workdir)
-    distributed.check_divisible(config.train.batch_size, bench.mesh.size, "config.train.batch_size")
-    check_parts(config.train, bench.mesh.size)
+    check_batch(config.train, bench.mesh)
     transformer = new_transformer(bench)
     evaluation = evaluate.Evaluation(bench, transformer)
     bench.folder.refuse_other_weights(**bench.sha256)
@@ -160,7 +159,22 @@ def loop(
     return state
 
 
-def compiled_step(bench: Workbench, transformer: networks.LatentTransformer, chain: optax.GradientTransformation) -> Any:
+def check_batch(train: ConfigDict, mesh: jax.sharding.Mesh) -> None:
+    """Refuses a batch that devices and micro-batches cannot share evenly.
+
+    Raises:
+        InputError: naming the field.
+    """
+    distributed.check_divisible(train.batch_size, mesh, "config.train.batch_size")
+    share = train.batch_size // mesh.size
+    if share % train.micro_batches:
+        what = f"{train.micro_batches} does not divide the {share} latents of a device"
+        raise InputError("config.train.micro_batches", what, "give a divisor of them")
+
+
+def compiled_step(
+    bench: Workbench, transformer: networks.LatentTransformer, chain: optax.GradientTransformation
+) -> Any:
     """(state, frozen weights) -> (state, metrics), jitted; the state is donated."""
     train = bench.config.train
     step = make_step(
@@ -169,7 +183,7 @@ def compiled_step(bench: Workbench, transformer: networks.LatentTransformer, cha
         draws_of(bench, transformer),
         clip=train.clip_alphas,
         penalties=objective.Penalties(bench.assessor.kept_weights, train.angle_weight, train.angle_form),
-        parts=train.batch_parts,
+        parts=train.micro_batches,
     )
     return jax.jit(step, donate_argnums=0, out_shardings=distributed.replicated(bench.mesh))
 
