@@ -23,12 +23,8 @@ def get_config() -> config_dict.ConfigDict:
     c.assessor.weights = ""  # a model folder, or embedded:colourfulness | embedded:brightness | embedded:redness
     c.assessor.output = config_dict.placeholder(str)  # EfficientNets: softmax | sigmoid | regression | margin
     c.assessor.output_class = config_dict.placeholder(int)  # whose probability or margin; 2 classes: 1
-    c.assessor.centre = config_dict.placeholder(
-        float
-    )  # image properties, margin: where the score is .5; regression: 0
-    c.assessor.slope = config_dict.placeholder(
-        float
-    )  # likewise: of the score's logit; regression: of the score
+    c.assessor.centre = config_dict.placeholder(float)  # image properties, margin: where the score is .5; regression: 0
+    c.assessor.slope = config_dict.placeholder(float)  # likewise: of the score's logit; regression: of the score
     c.assessor.calibrate = False  # spread the scores over generated images, once
     # several assessors instead: ({"weights": NAME, "weight": w}, ...), scores are the weighted sum; a term with
     # "keep": True is one that edits should leave alone, w that penalty's; centre, slope ... as above

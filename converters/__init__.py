@@ -185,7 +185,7 @@ def export(folder: os.PathLike | str, file: os.PathLike | str) -> dict[str, Any]
     Raises:
         InputError: no transformer, one of no published kind, or a file that is there or cannot be written.
     """
-    torch_writer.refuse_existing(file)
+    refuse_existing(file, "file")
     loaded = networks.load_transformer(folder)
     module: Any = nnx.merge(loaded.graph, loaded.state)
     kind, state = transformer.export(module, weights.named(loaded.state), folder)
