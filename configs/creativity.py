@@ -4,7 +4,7 @@
     python -m converters best.pth weights/creative
     python launch.py --config=configs/creativity.py --workdir=runs/creativity
 
-Variants: biggan128 | biggan256 | biggan512 (default).
+Variants: biggan128 | biggan256 | biggan512 (default), and reference (the published code's training).
 Hardware: meant for a TPU or GPU, where it has not run yet; on a CPU seconds a step.
 Expected (paper): mean scores rise over alpha and exceed the one-direction baseline's most at -.5, .4 and .5.
 """
@@ -15,13 +15,14 @@ VARIANTS = {
     f"biggan{size}": {"generator.weights": f"weights/biggan{size}", "plan.generator": f"biggan{size}"}
     for size in (128, 256, 512)
 }
-# the published code and README where they differ from the paper or from us, see docs/differences.md
+# the published code and README where they differ from the paper or from us, see docs/differences.md; but for the
+# unseeded noise: such a run cannot be repeated, or compared with anything
 VARIANTS["reference"] = {
     "transformer.renorm": "batch",
     "train.learning_rate": 1e-4,
     "train.num_steps": 50_000,  # "400,000 samples" at batch 8
     "train.batch_size": 8,
-    "train.angle_form": "published",
+    "train.angle_form": "published",  # train.angle_weight is 1 / its angle_loss_reg, which its user chooses
 }
 
 

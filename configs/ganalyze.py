@@ -2,7 +2,7 @@
 
     python launch.py --config=configs/ganalyze.py --workdir=runs/ganalyze
 
-Weights, variants and hardware as in creativity.py.
+Weights, hardware and the variants biggan128 | biggan256 | biggan512 as in creativity.py.
 Expected (paper): mean scores rise over alpha, less than the learned map's.
 """
 
@@ -17,4 +17,5 @@ def get_config(variants: str = ""):
     c.train.learning_rate = 2e-4
     c.train.batch_size = 4
     c.train.num_steps = 100_000
-    return default.with_variants(c, variants, creativity.VARIANTS)
+    sizes = {name: fields for name, fields in creativity.VARIANTS.items() if name.startswith("biggan")}
+    return default.with_variants(c, variants, sizes)

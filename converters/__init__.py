@@ -180,14 +180,22 @@ def export(folder: os.PathLike | str, file: os.PathLike | str) -> dict[str, Any]
         file: the .pth file to write; refused if there.
 
     Returns:
-        The published name of its kind, and `class_reg` and `renorm`, which the file does not hold.
+        The published name of its kind; `class_reg` and `renorm`, which the file does not hold; `noise_dims`, and
+        whether the published code makes it with these (`fits`); the `flags` that `convert` needs to read it back.
 
     Raises:
         InputError: no transformer, one of no published kind, or a file that is there or cannot be written.
     """
-    torch_writer.refuse_existing(file)
+    refuse_existing(file, "file")
     loaded = networks.load_transformer(folder)
     module: Any = nnx.merge(loaded.graph, loaded.state)
     kind, state = transformer.export(module, weights.named(loaded.state), folder)
     torch_writer.write(file, state)
-    return {"kind": kind.published, "class_reg": module.class_reg, "renorm": module.renorm}
+    return {
+        "kind": kind.published,
+        "class_reg": module.class_reg,
+        "renorm": module.renorm,
+        "noise_dims": module.noise_dims,
+        "fits": transformer.published_noise(module, kind) == module.noise_dims,
+        "flags": transformer.flags_for(module, kind, state),
+    }

@@ -92,6 +92,10 @@ def run(arguments: list[str]) -> None:
             f"{args.destination}: {done['kind']}; class_reg {done['class_reg']:g} and renorm {done['renorm']} are not "
             "in it (the published script has 1000 and batch)"
         )
+        if not done["fits"]:
+            print(f"its noise of {done['noise_dims']} entries for z and y is not what the published script makes")
+        if done["flags"]:
+            print(f"to convert it back, add {' '.join(done['flags'])}")
         return
     done = convert(args.source, args.destination, args.kind, **options)
     print(f"{args.destination}: {done['kind']} {done['config']}, {done['parameters']:,} parameters")

@@ -15,6 +15,7 @@ import zipfile
 import numpy as np
 
 from latentjax.errors import InputError
+from latentjax.files import refuse_existing
 
 
 def write(path: os.PathLike | str, tensors: dict[str, np.ndarray]) -> None:
@@ -28,29 +29,19 @@ def write(path: os.PathLike | str, tensors: dict[str, np.ndarray]) -> None:
         InputError: the file is there already, or cannot be written.
     """
     path = pathlib.Path(path)
-    refuse_existing(path)
+    refuse_existing(path, "file")
     data = serialised(tensors)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             aside.write_bytes(data)
-            refuse_existing(path)  # another process may have been faster
+            refuse_existing(path, "file")  # another process may have been faster
             os.rename(aside, path)
         finally:
             aside.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(path, f"cannot be written ({error.strerror})", "free space or name another file") from error
-
-
-def refuse_existing(path: os.PathLike | str) -> None:
-    """Refuses a place that is taken.
-
-    Raises:
-        InputError: something is there.
-    """
-    if os.path.lexists(path):
-        raise InputError(path, "is there already", "name another file, or move it away")
 
 
 def serialised(tensors: dict[str, np.ndarray]) -> bytes:

@@ -233,15 +233,41 @@ def export(module: Transformer, weights: State, where: object) -> tuple[Kind, St
     return kind, state
 
 
+def published_noise(module: Transformer, kind: Kind) -> tuple[int, int]:
+    """The noise of z, and what the published code makes of y's beside it."""
+    noise_z = module.noise_dims[0]
+    return noise_z, int(noise_z * module.num_classes / module.latent_dim) if "noise" in kind.y else 0
+
+
+def flags_for(module: Transformer, kind: Kind, state: State) -> list[str]:
+    """What the converter must be told to read an exported state dict as what it is."""
+    z, y = (written(*form) for form in forms_in(module))
+    classes, name = module.num_classes, kind.published
+    for num_classes, insisted in ((None, None), (classes, None), (classes, name)):
+        try:
+            read = recipe(state, "", num_classes, None, None, insisted).config
+        except InputError:
+            continue
+        if (read["z"], read["y"], read["num_classes"]) == (z, y, classes):
+            break
+    flags = [f"--num-classes={classes}"] if num_classes else []
+    return flags + ([f"--kind={name}"] if insisted else [])
+
+
+def forms_in(module: Transformer) -> list[tuple[str, tuple[str, ...]]]:
+    """Form and inputs of a transformer's D_z and D_y."""
+    several = module.num_directions is not None
+    directions = (module.direction_z[0] if several else module.direction_z, module.direction_y)
+    return [("none", ()) if each is None else (each.form, each.inputs) for each in directions]
+
+
 def published_kind(module: Transformer, where: object) -> Kind:
     """The published kind with these forms; it may take noise, of size 0, that the transformer does not.
 
     Raises:
         InputError: there is none.
     """
-    several = module.num_directions is not None
-    directions = (module.direction_z[0] if several else module.direction_z, module.direction_y)
-    forms = [("none", ()) if each is None else (each.form, each.inputs) for each in directions]
+    several, forms = module.num_directions is not None, forms_in(module)
 
     def like(kind: Kind) -> bool:
         return kind.several == several and all(

@@ -41,6 +41,11 @@ class Latent:
     y: np.ndarray
     source: dict
 
+    @property
+    def key(self) -> str:
+        """What identifies the point, by content."""
+        return hashlib.sha256(self.z.tobytes() + self.y.tobytes()).hexdigest()
+
 
 def safe_name(name: str) -> str:
     """A file name from a latent's name: 1 to 120 of [A-Za-z0-9._-], "_" for others and for a leading dot."""

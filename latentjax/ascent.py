@@ -1,4 +1,4 @@
-"""Per-image gradient ascent on the score: the bound of what any learned map can reach, at many times its cost."""
+"""Per-image gradient ascent on the score: in practice the bound of any learned map, at many times its cost."""
 
 from typing import NamedTuple
 

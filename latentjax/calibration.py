@@ -9,6 +9,7 @@ import numpy as np
 
 from latentjax import latents, networks, weights
 from latentjax.assessors import image_property
+from latentjax.class_vectors import ClassVectors
 from latentjax.errors import InputError
 
 SPREAD = 1.5  # standard deviation of the score's logit: most scores between .05 and .95
@@ -16,12 +17,12 @@ MEAN, DEVIATION = 0.5, 0.2  # of the scores of a regression, which have no logit
 IMAGES, BATCH, SEED = 256, 8, 0
 
 
-def sampled_images(generator: networks.Generator) -> Iterator[jax.Array]:
-    """Batches of images of `IMAGES` latents, z at truncation 1 and y one-hot over all classes."""
+def sampled_images(generator: networks.Generator, classes: ClassVectors, truncation: float) -> Iterator[jax.Array]:
+    """Batches of images of `IMAGES` latents, drawn as training draws them."""
     for i in range(IMAGES // BATCH):
         key_z, key_y = jax.random.split(jax.random.fold_in(jax.random.key(SEED), i))
-        z = latents.sample_z(key_z, BATCH, generator.latent_dim)
-        yield generator(z, latents.sample_y(key_y, BATCH, generator.num_classes))
+        z = latents.sample_z(key_z, BATCH, generator.latent_dim, truncation)
+        yield generator(z, classes.sample(key_y, BATCH))
 
 
 def rescaled(assessor: networks.Assessor, images: Iterable[jax.Array]) -> networks.Assessor:

@@ -225,7 +225,7 @@ def _numbers(values: object, low: float) -> np.ndarray | None:
 
 def _positive(text: str) -> int:
     """A flag's positive integer."""
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or len(text) > 6 or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no positive integer")
     return int(text)
 

@@ -207,6 +207,11 @@ def check(config: ConfigDict) -> None:
     for field, known in CHOICES.items():
         if fields[field] not in known:
             raise InputError(f"config.{field}", f"{fields[field]!r} is unknown", f"use one of {', '.join(known)}")
+    try:
+        json.dumps(fields["assessor.terms"], allow_nan=False)
+    except (TypeError, ValueError):
+        todo = "use texts, finite numbers, True and False in it"
+        raise InputError("config.assessor.terms", f"is {_shown(fields['assessor.terms'])}", todo) from None
     _check_evaluation(fields)
 
 
@@ -221,11 +226,16 @@ def _check_evaluation(fields: dict[str, Any]) -> None:
         raise InputError("config.evaluate.arithmetic_share", "is not in (0, 0.5]", "give a share such as 0.25")
     if not 1 <= fields["evaluate.jpeg_quality"] <= 95:
         raise InputError("config.evaluate.jpeg_quality", "is not in 1 to 95", "give a quality such as 90")
-    if len(set(seeds)) < len(seeds):
-        raise InputError("config.evaluate.noise_seeds", f"is {_shown(seeds)}", "give each seed once")
     if not seeds or any(type(seed) is not int or not 0 <= seed < 2**32 for seed in seeds):
         todo = "give integers from 0 to 4294967295, such as '(0, 1, 2)'"
         raise InputError("config.evaluate.noise_seeds", f"is {_shown(seeds)}", todo)
+    if len(set(seeds)) < len(seeds):
+        raise InputError("config.evaluate.noise_seeds", f"is {_shown(seeds)}", "give each seed once")
+    for end in ("plus", "minus"):
+        if fields[f"evaluate.{end}"] and fields["evaluate.method"] != "arithmetic":
+            raise InputError(
+                f"config.evaluate.{end}", "is for the method arithmetic", "add --config.evaluate.method=arithmetic"
+            )
     # a leading dot could name the run folder itself
     if name and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,119}", name):
         todo = "use up to 120 letters, digits, '_', '-', and '.' after the first"

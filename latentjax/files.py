@@ -19,8 +19,8 @@ def sha256_of(path: os.PathLike | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def refuse_existing(path: os.PathLike | str) -> None:
-    """Refuses a place that is taken; an empty folder is not.
+def refuse_existing(path: os.PathLike | str, kind: str = "folder") -> None:
+    """Refuses a place that is taken; where a folder is to be made, an empty one is not.
 
     Raises:
         InputError: something is there.
@@ -28,10 +28,11 @@ def refuse_existing(path: os.PathLike | str) -> None:
     path = pathlib.Path(path)
     try:
         taken = path.is_symlink() or path.exists()
-        if taken and not (path.is_dir() and not path.is_symlink() and not any(path.iterdir())):
-            raise InputError(path, "is there already", "name another folder, or move it away")
+        free = kind == "folder" and path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+        if taken and not free:
+            raise InputError(path, "is there already", f"name another {kind}, or move it away")
     except OSError as error:
-        raise InputError(path, f"cannot be written ({error.strerror})", "name another folder") from error
+        raise InputError(path, f"cannot be written ({error.strerror})", f"name another {kind}") from error
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Directions that are not learned: latent arithmetic, and a random one to compare with."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,8 +58,10 @@ def arithmetic(
         InputError: a gap that is not above 0.
     """
     if not gap > 1e-6:
-        what = f"has a mean score that is {-gap:.3g} above that of config.evaluate.plus"
-        raise InputError("config.evaluate.minus", what, "give two sets whose scores differ, the higher as plus")
+        what = f"finds the mean score of what it adds {gap:.3g} above that of what it subtracts"
+        raise InputError(
+            "config.evaluate.method", f"arithmetic {what}", "give sets whose scores differ, the higher as plus"
+        )
 
     def means(points: Sequence[Latent]) -> Pair:
         z, y = (np.stack([getattr(point, name) for point in points]) for name in ("z", "y"))
@@ -66,5 +69,8 @@ def arithmetic(
 
     (plus_z, plus_y), (minus_z, minus_y) = means(plus), means(minus)
     source = {"method": "arithmetic", "plus": len(plus), "minus": len(minus), "gap": gap}
+    # the gap's last digits depend on the batch that the scores were computed in
+    points = [f"{sign}{point.key}" for sign, points in (("+", plus), ("-", minus)) for point in points]
+    source["definition"] = hashlib.sha256("".join([*sorted(points), repr(strength)]).encode()).hexdigest()
     scale = strength / gap
     return fixed(scale * (plus_z - minus_z), scale * (plus_y - minus_y), source)

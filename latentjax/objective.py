@@ -125,7 +125,8 @@ def angles(directions: jax.Array, chosen: jax.Array | int, form: str) -> jax.Arr
         chosen: index of the direction that the step trains.
         form: "mean" or "published".
     """
-    lengths = jnp.linalg.norm(directions, axis=-1)
+    # a direction of length 0 has no angle, and no gradient of one
+    lengths = jnp.sqrt(jnp.maximum(jnp.sum(directions**2, axis=-1), 1e-30))
     dots = jnp.sum(directions * directions[chosen], axis=-1)
     cos = dots / jnp.maximum(lengths * lengths[chosen], 1e-8)
     each = jnp.abs(cos).mean(1) if form == "mean" else jnp.abs(cos.sum(1))

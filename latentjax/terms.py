@@ -65,6 +65,16 @@ class Terms:
             for term in self.terms
         ]
 
+    @property
+    def bounded(self) -> bool:
+        """Whether scores cannot leave [0, 1]."""
+        summed = [term for term in self.terms if not term.keep]
+        regressions = [
+            term.assessor.output is not None and term.assessor.output.kind == "regression" for term in summed
+        ]
+        within = all(term.weight > 0 for term in summed) and sum(term.weight for term in summed) <= 1
+        return within and not any(regressions)
+
     def apply(self, state: list[Any], images: jax.Array) -> jax.Array:
         """Images [B, H, W, 3] in [-1, 1] -> scores [B]; in [0, 1] where one term has weight 1."""
         scores = [
@@ -90,10 +100,10 @@ def load(entries: Sequence[Any]) -> Terms:
     for i, entry in enumerate(entries):
         field = f"config.assessor.terms[{i}]"
         todo = 'write {"weights": "embedded:brightness", "weight": 10.0, "keep": True}, for example'
-        if not isinstance(entry, dict) or not isinstance(entry.get("weights"), str):
+        if not isinstance(entry, dict) or not isinstance(entry.get("weights"), str) or not entry["weights"]:
             raise InputError(field, "is no term", todo)
-        if unknown := entry.keys() - FIELDS:
-            raise InputError(field, f"has the unknown field {min(unknown)!r}", f"use {', '.join(sorted(FIELDS))}")
+        if unknown := [name for name in entry if name not in FIELDS]:
+            raise InputError(field, f"has the unknown field {unknown[0]!r}", f"use {', '.join(sorted(FIELDS))}")
         weight, keep = entry.get("weight", 1.0), entry.get("keep", False)
         number = isinstance(weight, int | float) and not isinstance(weight, bool)
         if not number or not abs(weight) < 1e9 or not weight or (keep and weight < 0):
@@ -101,7 +111,10 @@ def load(entries: Sequence[Any]) -> Terms:
         if not isinstance(keep, bool):
             raise InputError(field, f"has keep {keep!r}", "give True or False")
         settings = {name: entry[name] for name in entry if name not in ("weights", "weight", "keep")}
-        assessor = networks.load_assessor(entry["weights"], **settings)
+        try:
+            assessor = networks.load_assessor(entry["weights"], **settings)
+        except InputError as error:
+            raise InputError(error.where.replace("config.assessor", field), error.what, error.todo) from error
         name = entry["weights"].rstrip("/").replace(":", "/").rsplit("/", 1)[-1]
         if name in {term.name for term in terms}:
             name = f"{name}-{i}"

@@ -131,7 +131,7 @@ def read_record(folder: os.PathLike | str, role: str) -> dict[str, Any]:
     path = pathlib.Path(folder) / "model.json"
     try:
         if not os.path.exists(folder):
-            raise InputError(folder, "does not exist", f"give a {role}'s model folder")
+            raise InputError(folder, "does not exist", f"give the {role}'s model folder")
         if not os.path.isdir(folder):
             todo = "give a model folder (python -m converters SOURCE DESTINATION makes one from a PyTorch file)"
             raise InputError(folder, "is a file", todo)

@@ -17,7 +17,7 @@ SCORES = np.array([[0.3, 0.5, 0.7], [0.7, 0.9, 0.8]])
 
 
 def test_means_and_spread_of_the_score_are_those_over_strips():
-    score = summarise(SCORES, ALPHAS, {}, latents=2)["score"]
+    score = summarise(SCORES, ALPHAS, {}, latents=range(2))["score"]
     np.testing.assert_allclose(score["mean"], [0.5, 0.7, 0.75])
     np.testing.assert_allclose(score["std"], [0.2, 0.2, 0.05])
     # With two strips a bootstrap mean is either strip or their middle, each strip alone a quarter of the time.
@@ -25,7 +25,7 @@ def test_means_and_spread_of_the_score_are_those_over_strips():
 
 
 def test_achieved_and_its_limit():
-    summary = summarise(SCORES, ALPHAS, {}, latents=2)
+    summary = summarise(SCORES, ALPHAS, {}, latents=range(2))
     assert summary["achieved"] == pytest.approx((0.75 - 0.5) / 0.6)
     # From .5 a score can go to .2 and .8; from .9 to .6 and 1.
     assert summary["achieved_limit"] == pytest.approx((0.6 + 0.4) / 2 / 0.6)
@@ -33,30 +33,30 @@ def test_achieved_and_its_limit():
 
 
 def test_monotone_share_counts_strips_that_never_fall():
-    assert summarise(SCORES, ALPHAS, {}, latents=2)["monotone_share"] == 0.5
-    assert summarise(SCORES[:, ::-1], [0.3, 0.0, -0.3], {}, latents=2)["monotone_share"] == 0.5
-    assert summarise(np.full((3, 3), 0.4), ALPHAS, {}, latents=3)["monotone_share"] == 1
+    assert summarise(SCORES, ALPHAS, {}, latents=range(2))["monotone_share"] == 0.5
+    assert summarise(SCORES[:, ::-1], [0.3, 0.0, -0.3], {}, latents=range(2))["monotone_share"] == 0.5
+    assert summarise(np.full((3, 3), 0.4), ALPHAS, {}, latents=range(3))["monotone_share"] == 1
 
 
 def test_scores_between_the_alphas_are_interpolated():
     scores = np.array([[0.2, 0.3, 0.7, 0.8]])
-    summary = summarise(scores, [-0.4, -0.2, 0.2, 0.4], {}, latents=1)
+    summary = summarise(scores, [-0.4, -0.2, 0.2, 0.4], {}, latents=range(1))
     assert summary["achieved"] == pytest.approx((0.75 - 0.25) / 0.6)
     assert summary["achieved_limit"] == pytest.approx(1)
     assert summary["achieved_vs_requested"]["0.4"] == pytest.approx(0.3)
 
 
 def test_what_lies_outside_the_alphas_is_null():
-    narrow = summarise(SCORES, [-0.2, 0.0, 0.2], {}, latents=2)
+    narrow = summarise(SCORES, [-0.2, 0.0, 0.2], {}, latents=range(2))
     assert narrow["achieved"] is narrow["achieved_limit"] is None
     assert narrow["achieved_vs_requested"]["0.2"] == pytest.approx(0.05)
-    one_sided = summarise(SCORES, [0.1, 0.2, 0.3], {}, latents=2)
+    one_sided = summarise(SCORES, [0.1, 0.2, 0.3], {}, latents=range(2))
     assert set(one_sided["achieved_vs_requested"].values()) == {None}
 
 
 @pytest.mark.parametrize("alphas", [np.linspace(-0.5, 0.5, 11, dtype=np.float32), -0.5 + 0.1 * np.arange(11)])
 def test_float_error_in_the_alphas_does_not_show(alphas):
-    summary = summarise(np.linspace(0, 1, 11)[None], alphas, {}, latents=1)
+    summary = summarise(np.linspace(0, 1, 11)[None], alphas, {}, latents=range(1))
     expected = [-0.5, -0.4, -0.3, -0.2, -0.1, 0, 0.1, 0.2, 0.3, 0.4, 0.5]
     assert summary["alphas"] == expected
     assert list(summary["achieved_vs_requested"]) == [f"{alpha:g}" for alpha in expected]
@@ -64,7 +64,7 @@ def test_float_error_in_the_alphas_does_not_show(alphas):
 
 
 def test_alphas_that_just_miss_the_step_still_reach_it():
-    summary = summarise(SCORES, [-0.2999999, 0.0, 0.2999999], {}, latents=2)
+    summary = summarise(SCORES, [-0.2999999, 0.0, 0.2999999], {}, latents=range(2))
     assert summary["achieved"] == pytest.approx((0.75 - 0.5) / 0.6)
 
 
@@ -72,7 +72,7 @@ def test_properties_leave_out_strips_that_lack_a_value():
     size = np.array([[0.1, 0.2, 0.3], [0.4, np.nan, 0.5], [0.3, 0.4, 0.5]])
     scores = np.tile(SCORES[:1], (3, 1))
     nowhere = np.full((3, 3), np.nan)
-    found = summarise(scores, ALPHAS, {"size": size, "nowhere": nowhere}, latents=3)["properties"]
+    found = summarise(scores, ALPHAS, {"size": size, "nowhere": nowhere}, latents=range(3))["properties"]
     np.testing.assert_allclose(found["size"]["mean"], [0.2, 0.3, 0.4])
     np.testing.assert_allclose(found["size"]["ci95"], [[0.1, 0.3], [0.2, 0.4], [0.3, 0.5]])
     assert found["size"]["strips"] == 2
@@ -82,10 +82,11 @@ def test_properties_leave_out_strips_that_lack_a_value():
 def test_a_summary_is_plain_json_and_the_same_every_time():
     rng = np.random.default_rng(0)
     scores, redness = rng.uniform(size=(2, 30, 3)).astype(np.float32)
-    summary = summarise(scores, np.float32(ALPHAS), {"redness": redness}, latents=np.int64(15))
+    latents = [i // 2 for i in range(30)]
+    summary = summarise(scores, np.float32(ALPHAS), {"redness": redness}, latents=latents)
     text = json.dumps(summary, allow_nan=False)
     assert json.loads(text) == summary
-    assert text == json.dumps(summarise(scores, np.float32(ALPHAS), {"redness": redness}, latents=15))
+    assert text == json.dumps(summarise(scores, np.float32(ALPHAS), {"redness": redness}, latents=latents))
     assert list(summary) == [
         "alphas",
         "latents",
@@ -102,9 +103,9 @@ def test_a_summary_is_plain_json_and_the_same_every_time():
 
 def test_no_strips_and_scores_that_are_not_finite_are_refused():
     with pytest.raises(InputError, match="evaluation: has no strips"):
-        summarise(np.empty((0, 3)), ALPHAS, {}, latents=0)
+        summarise(np.empty((0, 3)), ALPHAS, {}, latents=range(0))
     with pytest.raises(InputError, match="not finite in 1 of 2 strips"):
-        summarise(np.array([[0.1, np.nan, 0.2], [0.1, 0.2, 0.3]]), ALPHAS, {}, latents=2)
+        summarise(np.array([[0.1, np.nan, 0.2], [0.1, 0.2, 0.3]]), ALPHAS, {}, latents=range(2))
 
 
 def test_the_bootstrap_band_is_that_of_the_mean_of_normal_values():
@@ -162,3 +163,25 @@ def test_labels_and_titles_take_any_characters(tmp_path, text):
 def test_nothing_to_draw_is_refused(tmp_path):
     with pytest.raises(InputError, match="curves: have nothing to draw"):
         draw(tmp_path / "curves.png", ALPHAS, {}, title="t")
+
+
+def test_noise_seeds_of_a_latent_are_no_further_evidence():
+    scores = np.random.default_rng(0).uniform(size=(5, 3))
+    once = summarise(scores, ALPHAS, {"redness": scores}, latents=range(5))
+    often = summarise(
+        np.repeat(scores, 9, axis=0),
+        ALPHAS,
+        {"redness": np.repeat(scores, 9, axis=0)},
+        latents=np.repeat(range(5), 9).tolist(),
+    )
+    np.testing.assert_allclose(often["score"]["ci95"], once["score"]["ci95"], rtol=1e-12)
+    np.testing.assert_allclose(
+        often["properties"]["redness"]["ci95"], once["properties"]["redness"]["ci95"], rtol=1e-12
+    )
+    assert (once["latents"], often["latents"]) == (5, 5)
+
+
+def test_scores_that_may_leave_0_and_1_have_no_limit():
+    summary = summarise(SCORES, ALPHAS, {}, latents=range(2), bounded=False)
+    assert summary["achieved_limit"] is None
+    assert summary["achieved"] is not None

@@ -67,7 +67,7 @@ def test_the_rows_of_a_batch_are_on_both(runs):
 
 def test_the_draws_are_the_same_bits(runs):
     with np.load(runs / "one" / "draws.npz") as one, np.load(runs / "two" / "draws.npz") as two:
-        assert {name.split()[0] for name in one} == {"z", "y", "alpha", "noise_z", "noise_y"}
+        assert {name.split()[0] for name in one} == {"z", "y", "alpha", "noise_z", "noise_y", "direction"}
         assert set(one) == set(two)
         for name in one:
             np.testing.assert_array_equal(one[name], two[name], err_msg=name)

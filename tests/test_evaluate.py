@@ -158,7 +158,7 @@ def test_at_alpha_zero_it_is_the_unedited_image(finished, config, generator, tmp
     bench, zero = evaluation.bench, 2
     z, y = (np.stack([getattr(strip.latent, name) for strip in evaluation.strips]) for name in "zy")
     images = latentjax.load_generator(generator)(z, y)
-    scores = bench.assessor(images)
+    scores = bench.assessor.apply(bench.assessor.state, images)
     assert np.std(scores) > 0.01
     found = swept(evaluation, params)
     for i, strip in enumerate(evaluation.strips):
@@ -178,7 +178,8 @@ def test_its_alphas_share_one_noise_and_the_public_functions_give_it(config, gen
         _, _, noise = evaluation._rows([strip])
         alphas = np.array([-0.5, -0.25, 0.0, 0.25, 0.5], np.float32)
         z, y, *noise = (np.repeat(row[:1], 5, axis=0) for row in (strip.latent.z[None], strip.latent.y[None], *noise))
-        scores = evaluation.bench.assessor(g(*t(z, y, alphas, tuple(noise))))
+        assessor = evaluation.bench.assessor
+        scores = assessor.apply(assessor.state, g(*t(z, y, alphas, tuple(noise))))
         np.testing.assert_allclose(found[strip.file][1]["score"], scores, atol=ROUNDING)
 
 
@@ -231,8 +232,8 @@ def test_a_transformer_with_renorm_batch_is_evaluated_one_by_one(config, generat
 
 
 def test_one_program_serves_all_batches_and_the_previews(config, tmp_path, monkeypatch):
-    traces, sweep = [], objective.sweep
-    monkeypatch.setattr(objective, "sweep", lambda *args: traces.append(1) or sweep(*args))
+    traces, along = [], objective.along
+    monkeypatch.setattr(objective, "along", lambda *args, **kwargs: traces.append(1) or along(*args, **kwargs))
     evaluation, params = evaluation_of(config, tmp_path / "run", evaluate__count=5)
     evaluation.bench.folder.create()
     evaluation.preview(params, 7)

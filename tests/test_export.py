@@ -54,11 +54,8 @@ def assert_same(file, state):
 def assert_there_and_back(source, folder, num_classes, kind):
     """Published file, ours, published file, ours."""
     done = converters.convert(source, folder / "ours", num_classes=num_classes)
-    assert converters.export(folder / "ours", folder / "back.pth") == {
-        "kind": kind,
-        "class_reg": 1000.0,
-        "renorm": "batch",
-    }
+    exported = converters.export(folder / "ours", folder / "back.pth")
+    assert (exported["kind"], exported["class_reg"], exported["renorm"]) == (kind, 1000.0, "batch")
     assert_same(folder / "back.pth", torch.load(source))
     again = converters.convert(folder / "back.pth", folder / "again", num_classes=num_classes)
     assert again == done
@@ -88,7 +85,8 @@ def test_what_was_learned_here_comes_back_too(tmp_path, name):
     config = {"z": kind.z, "y": kind.y, "num_directions": 2 if kind.several else None}
     folder = folder_of(config | {"class_reg": 2.5, "renorm": "none"}, tmp_path / "run" / "transformer").parent
     done = converters.export(folder, tmp_path / "out.pth")
-    assert done == {"kind": kind.published, "class_reg": 2.5, "renorm": "none"}
+    assert (done["kind"], done["class_reg"], done["renorm"]) == (kind.published, 2.5, "none")
+    assert done["fits"]
     converters.convert(tmp_path / "out.pth", tmp_path / "again", num_classes=20)
     one, other = (place / "weights.safetensors" for place in (folder / "transformer", tmp_path / "again"))
     assert one.read_bytes() == other.read_bytes()
@@ -140,8 +138,36 @@ def test_the_command_tells_what_the_file_does_not_hold(tmp_path, monkeypatch, ca
     monkeypatch.setattr(sys, "argv", ["converters", "--export", str(folder), str(tmp_path / "deep" / "out.pth")])
     assert command.main() == 0
     told = "class_reg 1 and renorm sample are not in it (the published script has 1000 and batch)"
-    assert capsys.readouterr() == (f"{tmp_path}/deep/out.pth: OneDirectionZ; {told}\n", "")
+    back = "to convert it back, add --num-classes=20"
+    assert capsys.readouterr() == (f"{tmp_path}/deep/out.pth: OneDirectionZ; {told}\n{back}\n", "")
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out.pth"]
+
+
+@pytest.mark.parametrize(
+    ("config", "fits", "flags"),
+    [
+        ({"z": "linear(z)", "y": "none", "num_classes": 1000}, True, []),
+        ({"z": "linear(y)", "y": "none"}, True, ["--num-classes=20"]),
+        ({"z": "linear(z)", "y": "none", "num_classes": 6}, True, ["--num-classes=6", "--kind=AdaptiveDirectionZ"]),
+        ({"noise_dim_y": 4}, False, []),
+        # of [y, noise], but as wide as [z, y, noise] with the published noise
+        (
+            {"z": "linear(z, noise)", "y": "linear(y, noise)", "noise_dim": 3, "noise_dim_y": 16},
+            False,
+            ["--num-classes=20", "--kind=AdaptiveDirectionZAdaptiveDirectionY"],
+        ),
+    ],
+)
+def test_what_the_published_script_or_the_way_back_needs_is_told(tmp_path, config, fits, flags):
+    folder = folder_of(config, tmp_path / "transformer")
+    done = converters.export(folder, tmp_path / "out.pth")
+    assert (done["fits"], done["flags"]) == (fits, flags)
+    told = {name.strip("-").replace("-", "_"): value for name, value in (flag.split("=") for flag in flags)}
+    if "num_classes" in told:
+        told["num_classes"] = int(told["num_classes"])
+    again = converters.convert(tmp_path / "out.pth", tmp_path / "again", **told)["config"]
+    expected = json.loads((folder / "model.json").read_text())["config"]
+    assert {name: again[name] for name in config} == {name: expected[name] for name in config}
 
 
 def test_the_same_weights_give_the_same_bytes(tmp_path):

@@ -41,7 +41,7 @@ def test_where_the_score_is_linear_arithmetic_moves_it_by_alpha():
 
 
 def test_sets_whose_scores_do_not_differ_are_refused():
-    with pytest.raises(InputError, match=r"config\.evaluate\.minus"):
+    with pytest.raises(InputError, match=r"config\.evaluate\.method: arithmetic finds"):
         arithmetic(points(3), points(3), gap=-0.1)
 
 

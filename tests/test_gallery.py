@@ -48,7 +48,7 @@ def strips(names=NAMES, scores=SCORES):
 
 
 def written(folder, alphas=ALPHAS, shown=None, title="Evaluation sampled-300", scores=SCORES) -> Page:
-    summary = summarise(scores, alphas, {}, latents=len(scores))
+    summary = summarise(scores, alphas, {}, latents=range(len(scores)))
     gallery.write(folder, title, summary, strips(scores=scores) if shown is None else shown)
     return Page((folder / "index.html").read_text(encoding="utf-8"))
 

@@ -150,10 +150,14 @@ def test_debug_shows_the_traceback(monkeypatch, capsys, tmp_path):
             "config.latents.classes: has the class 3, but the generator has 3, counted from 0; ",
         ),
         ("latents.classes", "all", "config.latents.classes: is 'all', which is no setting; give "),
-        ("transformer.kind", "three_layer", "config.transformer.kind: 'three_layer' is unknown; use one of two_layer_"),
+        (
+            "transformer.kind",
+            "three_layer",
+            "config.transformer.kind: 'three_layer' is unknown; use one of one_direction, ",
+        ),
         ("transformer.z", "cubic(z)", "config.transformer.z: 'cubic(z)' is not a direction; write "),
         ("transformer.renorm", "rows", "config.transformer.renorm: 'rows' is unknown; use one of sample, batch, none"),
-        ("assessor.slope", "0", "assessor: has centre 3."),
+        ("assessor.slope", "0", "config.assessor.slope: is 0.0; "),
     ],
 )
 def test_a_value_that_cannot_be_is_named(line, field, value, said):

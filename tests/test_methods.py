@@ -278,8 +278,9 @@ def test_a_folder_is_rebuilt_without_images(config, tmp_path):
 def test_an_unfinished_folder_is_not_rebuilt(config, tmp_path):
     evaluate.run(config(), str(tmp_path / "run"))
     folder = tmp_path / "run" / "evaluation" / "sampled"
-    (folder / "summary.json").unlink()
-    with pytest.raises(InputError, match="is not finished"):
+    log = (folder / "strips.jsonl").read_text().splitlines()
+    (folder / "strips.jsonl").write_text("\n".join([*log[:2], log[1]]) + "\n")
+    with pytest.raises(InputError, match=r"is not finished \(1 strips\)"):
         report.command(["rebuild", str(folder)])
     (folder / "strips.jsonl").unlink()
     with pytest.raises(InputError, match="is no evaluation"):

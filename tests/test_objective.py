@@ -284,6 +284,11 @@ def test_signs_cancel_in_the_published_angle_only():
     assert objective.angles(directions, 0, "mean") == 1
 
 
+def test_a_direction_of_length_0_has_a_finite_gradient():
+    directions = jnp.stack([jnp.zeros((1, 3)), jnp.ones((1, 3))])
+    assert jnp.isfinite(jax.grad(lambda d: objective.angles(d, 0, "mean"))(directions)).all()
+
+
 # ---- along alpha
 
 

@@ -249,7 +249,7 @@ def fake_networks(calls: list[tuple[int, ...]]) -> objective.Networks:
     def assessor(weights, images):
         return jax.nn.sigmoid(images[:, 0, 0] @ weights)
 
-    def transformer(params, z, y, alpha, noise):
+    def transformer(params, z, y, alpha, noise, direction):
         assert noise == (None, None)
         return z + alpha[:, None] * params["z"], y + alpha[:, None] * params["y"]
 
@@ -268,8 +268,11 @@ def fake_state(chain) -> tuple[train.TrainState, objective.Frozen]:
     return train.TrainState(jnp.zeros([], jnp.int32), params, chain.init(params)), frozen
 
 
-def fake_draw(alphas_per_latent):
-    return lambda step: latents.draw(3, step, alphas_per_latent=alphas_per_latent, **FAKE)
+def fake_draw(alphas_per_latent, **shapes):
+    def draw(step):
+        return latents.draw(3, step, alphas_per_latent=alphas_per_latent, **FAKE | shapes) | {"direction": jnp.int32(0)}
+
+    return draw
 
 
 @pytest.mark.parametrize("alphas", [1, 3])
@@ -349,10 +352,8 @@ def test_every_kind_learns(directions, moved):
     transformer, chain = networks.LatentTransformer(weights.build(**record), record), radam(0.1)
     _, frozen = fake_state(chain)
     nets = fake_networks([])._replace(transformer=transformer.apply)
-    draws = FAKE | {"batch": 16, "noise_shapes": transformer.noise_dims}
-    step = jax.jit(
-        train.make_step(nets, chain, lambda step: latents.draw(3, step, alphas_per_latent=1, **draws), clip=False)
-    )
+    draw = fake_draw(1, batch=16, noise_shapes=transformer.noise_dims)
+    step = jax.jit(train.make_step(nets, chain, draw, clip=False))
     start = train.TrainState(jnp.zeros([], jnp.int32), transformer.state, chain.init(transformer.state))
     end, share = learned(step, start, frozen)
     assert share < 0.8

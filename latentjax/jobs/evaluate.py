@@ -48,7 +48,9 @@ class Evaluation:
         self.bench = bench
         self.transformer = None if transformer is None else per_sample(transformer)
         self.alphas = np.asarray(settings.alphas, np.float32)
+        self.measures = ["score", *PROPERTIES, *(f"kept {name}" for name in bench.assessor.kept_names)]
         self.directions = directions_of(settings.directions, transformer)
+        check_settings(settings, transformer)
         ending = {"png": "png", "jpeg": "jpg"}[settings.format]
         seeds = settings.noise_seeds
         self.strips = [Strip(latent, seed, ending) for latent in latents_of(bench) for seed in seeds]
@@ -68,8 +70,8 @@ class Evaluation:
         nets, shape = self.bench.networks(self.transformer), (rows[0].shape[0], len(self.alphas))
         moved = [array.reshape(-1, array.shape[-1]) for array in self._moved(nets, params, frozen, rows, direction)]
         images, scores, kept = objective.assess(nets, frozen, *moved)
-        measured = {"score": scores} | {name: measure(images) for name, measure in PROPERTIES.items()}
-        measured |= {f"kept {name}": kept[:, i] for i, name in enumerate(self.bench.assessor.kept_names)}
+        values = [scores, *(measure(images) for measure in PROPERTIES.values()), *kept.T]
+        measured = dict(zip(self.measures, values, strict=True))
         tiles = pictures.to_uint8(images).reshape(*shape, *images.shape[1:])
         return tiles, {name: values.reshape(shape) for name, values in measured.items()}
 
@@ -104,9 +106,15 @@ class Evaluation:
             group = strips[start : start + self.batch]
             running.append((group, self._sweep(params, self.bench.frozen, self._rows(group), np.int32(direction))))
             if len(running) > 1:  # the device works on the next batch while this one is fetched and drawn
-                yield from fetched(*running.pop(0))
+                yield from self._fetched(*running.pop(0))
         for group, swept in running:
-            yield from fetched(group, swept)
+            yield from self._fetched(group, swept)
+
+    def _fetched(self, group: list[Strip], swept: Any) -> Iterator[tuple[Strip, np.ndarray, dict[str, list[float]]]]:
+        """Strip, tiles and measures of a batch, from the device."""
+        tiles, measured = jax.device_get(swept)
+        for i, strip in enumerate(group):
+            yield strip, tiles[i], {name: measured[name][i].tolist() for name in self.measures}
 
     def _rows(self, group: list[Strip]) -> Any:
         """z, y and noise of a batch; the noise depends on the latent and the seed, not on its neighbours."""
@@ -225,18 +233,37 @@ class Evaluation:
             "generator": self.bench.generator.sha256 or self.bench.config.generator.weights,
             "assessor": assessor.sha256 or json.dumps(assessor.settings, sort_keys=True),
             "score": assessor.settings,
-            "transformer": weights.digest(jax.device_get(weights.named(params))) if self.transformer else "",
+            "bounded": assessor.bounded,
+            "transformer": identity_of(self.transformer, params),
             "settings": self.transformer.config if self.transformer else {"ascent": ascent},
             "direction": direction,
             "precision": self.bench.config.precision,
         }
 
 
-def fetched(group: list[Strip], swept: Any) -> Iterator[tuple[Strip, np.ndarray, dict[str, list[float]]]]:
-    """Strip, tiles and measures of a batch, from the device."""
-    tiles, measured = jax.device_get(swept)
-    for i, strip in enumerate(group):
-        yield strip, tiles[i], {name: values[i].tolist() for name, values in measured.items()}
+def check_settings(settings: ConfigDict, transformer: networks.LatentTransformer | None) -> None:
+    """Refuses settings that would be without effect.
+
+    Raises:
+        InputError: naming the field.
+    """
+    if transformer is None and settings.mode == "iterative":
+        raise InputError("config.evaluate.mode", "is iterative, and ascent starts from the original", "leave it out")
+    if len(settings.noise_seeds) > 1 and (transformer is None or not any(transformer.noise_dims)):
+        what = f"gives {len(settings.noise_seeds)} seeds, and nothing here takes noise: the strips would be the same"
+        raise InputError("config.evaluate.noise_seeds", what, "give one")
+    still = "yz"["zy".index(settings.move)] if settings.move in ("z", "y") else ""
+    forms = {} if transformer is None else transformer.config
+    if still and forms.get(settings.move) == "none":
+        what = f"is {settings.move}, and the transformer moves {still} alone"
+        raise InputError("config.evaluate.move", what, f"give both or {still}")
+
+
+def identity_of(transformer: networks.LatentTransformer | None, params: Any) -> str:
+    """What tells one transformer from another: how it is defined, or its weights; empty without one."""
+    if transformer is None:
+        return ""
+    return transformer.source.get("definition") or weights.digest(jax.device_get(weights.named(params)))
 
 
 def directions_of(chosen: tuple[int, ...], transformer: networks.LatentTransformer | None) -> tuple[int, ...]:

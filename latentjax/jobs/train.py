@@ -35,6 +35,7 @@ class Metrics(NamedTuple):
     """Of one step; scalars."""
 
     loss: jax.Array
+    penalty: jax.Array  # the part of the loss that is not equation (2)
     grad_norm: jax.Array
     update_norm: jax.Array
     score: jax.Array
@@ -86,7 +87,8 @@ def make_step(
         updates, opt_state = chain.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         norms = optax.tree.norm(grads), optax.tree.norm(updates)
-        metrics = Metrics(value, *norms, edit.scores.mean(), edit.edited_scores.mean())
+        missed = jnp.mean((edit.edited_scores - (edit.scores[:, None] + edit.alpha)) ** 2)
+        metrics = Metrics(value, value - missed, *norms, edit.scores.mean(), edit.edited_scores.mean())
         return TrainState(state.step + 1, params, opt_state), metrics
 
     return step
@@ -103,6 +105,9 @@ def run(config: ConfigDict, workdir: str) -> None:
         raise InputError("config.evaluate.method", what, "train without it, then add --job=evaluate")
     bench = prepare(config, workdir)
     check_batch(config.train, bench.mesh)
+    if config.train.clip_alphas and not bench.assessor.bounded:
+        what = "is for scores in [0, 1], which these may leave"
+        raise InputError("config.train.clip_alphas", what, "leave it out")
     transformer = new_transformer(bench)
     evaluation = evaluate.Evaluation(bench, transformer)
     bench.folder.refuse_other_weights(**bench.sha256)

@@ -2,6 +2,7 @@
 
 import functools
 import logging as std_logging
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -121,7 +122,8 @@ def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
     logging.info("%d device(s): %s", mesh.size, kinds)
     if config.assessor.calibrate:
         first, *others = assessor.terms
-        assessor = Terms([first._replace(assessor=calibrated(folder, generator, first.assessor)), *others])
+        images = calibration.sampled_images(generator, classes, config.latents.truncation)
+        assessor = Terms([first._replace(assessor=calibrated(folder, first.assessor, images)), *others])
     frozen = Frozen(generator.state, assessor.state)
     if config.precision == "bfloat16":
         frozen = precision.in_bfloat16(frozen)
@@ -151,7 +153,7 @@ def scoring(settings: configs.ConfigDict) -> Terms:
     return terms.load(settings.terms)
 
 
-def calibrated(folder: RunFolder, generator: networks.Generator, assessor: networks.Assessor) -> networks.Assessor:
+def calibrated(folder: RunFolder, assessor: networks.Assessor, images: Iterable[jax.Array]) -> networks.Assessor:
     """The run's rescaled assessor; computed at the first start.
 
     Raises:
@@ -161,8 +163,7 @@ def calibrated(folder: RunFolder, generator: networks.Generator, assessor: netwo
     if kept.exists():
         return networks.load_assessor(kept)
     logging.info("spreading the assessor's scores over %d generated images", calibration.IMAGES)
-    batches = tqdm(calibration.sampled_images(generator), total=calibration.IMAGES // calibration.BATCH)
-    return calibration.rescaled(assessor, batches)
+    return calibration.rescaled(assessor, tqdm(images, total=calibration.IMAGES // calibration.BATCH))
 
 
 def new_transformer(bench: Workbench) -> networks.LatentTransformer:
@@ -172,9 +173,9 @@ def new_transformer(bench: Workbench) -> networks.LatentTransformer:
         InputError: an unknown kind, direction or renorm, or weights for another generator.
     """
     settings, generator = bench.config.transformer, bench.generator
+    kind = kind_named(settings.kind, "config.transformer.kind")
     if settings.weights:
         return fitting(networks.load_transformer(settings.weights), bench, settings.weights)
-    kind = kind_named(settings.kind, "config.transformer.kind")
     if (settings.z or kind.z).strip() == (settings.y or kind.y).strip() == "none":
         raise InputError("config.transformer", "moves neither z nor y", "give z or y a direction other than none")
     config = {

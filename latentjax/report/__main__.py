@@ -15,7 +15,7 @@ from PIL import Image
 
 from latentjax import command_line, pictures
 from latentjax.errors import InputError
-from latentjax.report import curves, evaluation
+from latentjax.report import curves, evaluation, statistics
 
 
 def measures(folder: pathlib.Path) -> tuple[list[float], dict[tuple[str, str], dict[str, list[float]]]]:
@@ -51,11 +51,13 @@ def draw_curves(out: str, runs: list[str]) -> None:
             raise InputError(folder, "is of other latents, noise or alphas than the first", "evaluate them alike")
         known = (alphas, sorted(strips))
         names = next(iter(strips.values()))
+        latents = [name for name, _ in strips]
         panels[label or pathlib.Path(folder).name] = {
-            name: np.array([strip[name] for strip in strips.values()]) for name in names
+            name: statistics.by_latent(np.array([strip[name] for strip in strips.values()]), latents) for name in names
         }
     assert known is not None
-    curves.draw(out, known[0], panels, title=f"{len(known[1])} strips")
+    count = len({name for name, _ in known[1]})
+    curves.draw(out, known[0], panels, title=f"{len(known[1])} strips of {count} latents")
 
 
 def draw_strips(out: str, folder: str, count: int) -> None:

@@ -27,7 +27,7 @@ def _drawable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _panel(axes, name: str, alphas: np.ndarray, runs: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+def _panel(axes, name: str, alphas: np.ndarray, runs: Mapping[str, Mapping[str, np.ndarray]], bounded: bool) -> None:
     """Mean and band of one name for every run that has it; for the score also what was requested."""
     for index, values in enumerate(runs.values()):
         kept = complete(values[name]) if name in values else np.empty((0, len(alphas)))
@@ -38,7 +38,10 @@ def _panel(axes, name: str, alphas: np.ndarray, runs: Mapping[str, Mapping[str, 
         axes.fill_between(alphas, lo, hi, color=colour, alpha=0.2, linewidth=0)
         start = at(0.0, alphas, kept) if name == "score" else None
         if start is not None:
-            axes.plot(alphas, np.clip(start.mean() + alphas, 0, 1), color=colour, linestyle="--", linewidth=1)
+            requested = start.mean() + alphas
+            axes.plot(
+                alphas, np.clip(requested, 0, 1) if bounded else requested, color=colour, linestyle="--", linewidth=1
+            )
     axes.set_title(_drawable(name), parse_math=False)
     axes.set_xlabel("alpha")
     axes.grid(alpha=0.3)
@@ -67,17 +70,19 @@ def draw(
     runs: Mapping[str, Mapping[str, np.ndarray]],
     *,
     title: str,
+    bounded: bool = True,
 ) -> str:
-    """Draws one panel for each measured name: the mean over strips with its 95 % bootstrap band.
+    """Draws one panel for each measured name: the mean over latents with its 95 % bootstrap band.
 
     The score comes first, with a dashed line for what was requested: the mean score at alpha = 0 plus alpha,
-    clipped to [0, 1]. Strips with a NaN are left out, as in `statistics.summarise`.
+    clipped to [0, 1]. Rows with a NaN are left out, as in `statistics.summarise`.
 
     Args:
         path: the PNG to write; it appears only when complete.
         alphas: A numbers.
         runs: label -> name -> values [N, A], names being "score" and image properties; one colour a run.
         title: above the panels; any characters.
+        bounded: whether scores cannot leave [0, 1].
 
     Returns:
         The sha256 of the file, in hex.
@@ -103,7 +108,7 @@ def draw(
     figure = Figure(figsize=(4.2 * columns, 3.2 * rows + 0.8), dpi=120, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     for index, name in enumerate(names):
-        _panel(figure.add_subplot(rows, columns, index + 1), name, ascending, runs)
+        _panel(figure.add_subplot(rows, columns, index + 1), name, ascending, runs, bounded)
     _legend(figure, list(runs))
     figure.suptitle(_drawable(title), parse_math=False, wrap=True)
     canvas.draw()

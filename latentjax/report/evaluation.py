@@ -1,7 +1,6 @@
 """The folder of one evaluation: which strips are done, and what is written about them."""
 
 import csv
-import hashlib
 import io
 import json
 import pathlib
@@ -33,8 +32,7 @@ class Strip(NamedTuple):
     @property
     def key(self) -> str:
         """What identifies the strip in strips.jsonl, by content."""
-        content = self.latent.z.tobytes() + self.latent.y.tobytes()
-        return f"{hashlib.sha256(content).hexdigest()}:{self.noise_seed}"
+        return f"{self.latent.key}:{self.noise_seed}"
 
 
 def write_strip(
@@ -102,7 +100,7 @@ def open_folder(folder: pathlib.Path, facts: dict[str, Any], strips: list[Strip]
     (folder / "grids").mkdir(parents=True, exist_ok=True)
     for cut_off in (folder / "grids").glob(".*.part"):
         cut_off.unlink()
-    write_json(folder / "evaluation.json", facts)
+    write_json(folder / "evaluation.json", facts | {"strips": [strip.file for strip in strips]})
     write_strips(folder, list(records.values()))
     return records
 
@@ -117,8 +115,9 @@ def report(folder: pathlib.Path, facts: dict[str, Any], records: list[dict[str, 
     alphas, names = facts["alphas"], list(records[0]["measured"])
     measured = {name: np.array([record["measured"][name] for record in records]) for name in names}
     properties = {name: measured[name] for name in names if name != "score"}
-    count = len({record["name"] for record in records})
-    summary = statistics.summarise(measured["score"], alphas, properties, latents=count)
+    latents_of = [record["name"] for record in records]
+    bounded = facts["bounded"]
+    summary = statistics.summarise(measured["score"], alphas, properties, latents=latents_of, bounded=bounded)
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["name", "noise_seed", "alpha", *names])
@@ -131,7 +130,9 @@ def report(folder: pathlib.Path, facts: dict[str, Any], records: list[dict[str, 
             manifest.append(tile | {"latent": record["latent"], **hashes, "strip": record["file"]})
     write_text(folder / "scores.csv", table.getvalue())
     write_text(folder / "manifest.jsonl", "".join(json.dumps(line) + "\n" for line in manifest))
-    curves.draw(folder / "curves.png", alphas, {folder.name: measured}, title=f"{folder.name}: {len(records)} strips")
+    drawn = {name: statistics.by_latent(values, latents_of) for name, values in measured.items()}
+    title = f"{folder.name}: {len(records)} strips of {summary['latents']} latents"
+    curves.draw(folder / "curves.png", alphas, {folder.name: drawn}, title=title, bounded=bounded)
     shown = [{**record, "scores": record["measured"]["score"]} for record in records]
     gallery.write(folder, f"Evaluation {folder.name}", summary, shown)
     write_json(folder / "summary.json", summary)
@@ -146,11 +147,11 @@ def rebuild(folder: pathlib.Path) -> dict[str, Any]:
     """
     try:
         facts = dict(json.loads((folder / "evaluation.json").read_text()))
-        records = [json.loads(line) for line in (folder / "strips.jsonl").read_text().splitlines()]
-        shapes = {len(record["measured"][name]) for record in records for name in records[0]["measured"]}
-        if shapes != {len(facts["alphas"])} or not (folder / "summary.json").exists():
-            raise InputError(folder, "is not finished", "run its evaluation again first")
-        return report(folder, facts, records)
+        lines = [json.loads(line) for line in (folder / "strips.jsonl").read_text().splitlines()]
+        found = {record["file"]: record for record in lines}  # of a strip made anew, the last
+        if missing := [file for file in facts["strips"] if file not in found]:
+            raise InputError(folder, f"is not finished ({len(missing)} strips)", "run its evaluation again first")
+        return report(folder, facts, [found[file] for file in facts["strips"]])
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise InputError(folder, f"is no evaluation ({error!r:.200})", "give a folder under evaluation/") from error
 
@@ -161,5 +162,6 @@ def log_result(folder: pathlib.Path, summary: dict[str, Any]) -> None:
     if summary["achieved"] is None:
         logging.info("look at %s", folder / "index.html")
         return
-    limit = f"({summary['achieved_limit']:.2f} if every request were met within 0 to 1)"
-    logging.info("achieved %.3f %s; look at %s", summary["achieved"], limit, folder / "index.html")
+    limit = summary["achieved_limit"]
+    most = "" if limit is None else f" ({limit:.2f} if every request were met within 0 to 1)"
+    logging.info("achieved %.3f%s; look at %s", summary["achieved"], most, folder / "index.html")
