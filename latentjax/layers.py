@@ -8,7 +8,7 @@ products on small maps; the TPU's compiler wants dilated convolutions and no int
 import contextlib
 import functools
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -77,6 +77,29 @@ def using(forms: str | Forms) -> Iterator[None]:
         _active.pop()
 
 
+def precision_of(*operands: jax.Array) -> lax.Precision:
+    """Full precision for float32, which accelerators would round; bfloat16 has no other (and TPUs refuse to ask)."""
+    return lax.Precision.DEFAULT if all(x.dtype == jnp.bfloat16 for x in operands) else lax.Precision.HIGHEST
+
+
+def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, **settings: Any) -> jax.Array:
+    """`lax.conv_general_dilated` of NHWC maps."""
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        padding,
+        dimension_numbers=DIMENSIONS,
+        precision=precision_of(x, kernel),
+        **settings,
+    )
+
+
+def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """x @ kernel."""
+    return jnp.matmul(x, kernel, precision=precision_of(x, kernel))
+
+
 def upsample(x: jax.Array) -> jax.Array:
     """Nearest-neighbour x2: [B, H, W, C] -> [B, 2H, 2W, C]."""
     b, h, w, c = x.shape
@@ -89,13 +112,13 @@ def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Stride 1, zeros around: [B, H, W, I] with [k, k, I, O] -> [B, H, W, O], k odd."""
     k, (b, h, w, _) = kernel.shape[0], x.shape
     if k == 1:
-        return x @ kernel[0, 0]
+        return matmul(x, kernel[0, 0])
     if active().conv != "im2col" or max(h, w) > SMALL:
-        return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=DIMENSIONS)
+        return convolve(x, kernel, 1, "SAME")
     margin = k // 2
     x = jnp.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
     patches = jnp.concatenate([x[:, i : i + h, j : j + w] for i in range(k) for j in range(k)], axis=-1)
-    return (patches.reshape(b * h * w, -1) @ kernel.reshape(-1, kernel.shape[-1])).reshape(b, h, w, -1)
+    return matmul(patches.reshape(b * h * w, -1), kernel.reshape(-1, kernel.shape[-1])).reshape(b, h, w, -1)
 
 
 def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -119,9 +142,7 @@ def upsampled_shortcut(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return conv(upsample(x), kernel)
     if forms.upsample == "dilated":
         taps = jnp.broadcast_to(kernel, (2, 2, *kernel.shape[2:]))
-        return lax.conv_general_dilated(
-            x, taps, (1, 1), ((1, 1), (1, 1)), lhs_dilation=(2, 2), dimension_numbers=DIMENSIONS
-        )
+        return convolve(x, taps, 1, ((1, 1), (1, 1)), lhs_dilation=(2, 2))
     return upsample(conv(x, kernel))
 
 
@@ -133,20 +154,15 @@ def transposed_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     form, out = active().transposed, kernel.shape[-1]
     # with few outputs the inserted zeros cost less than the interleaving
     if form == "dilated" or out < 16:
-        return lax.conv_general_dilated(
-            x, kernel, (1, 1), ((2, 2), (2, 2)), lhs_dilation=(2, 2), dimension_numbers=DIMENSIONS
-        )
+        return convolve(x, kernel, 1, ((2, 2), (2, 2)), lhs_dilation=(2, 2))
     b, h, w, _ = x.shape
     # an output row of phase a sees only the kernel rows a, a + 2, for the input rows i - 1 + a, i + a
     kernels = [(a, c, kernel[a::2, c::2]) for a in range(2) for c in range(2)]
     if form == "phases":
-        phases = [
-            lax.conv_general_dilated(x, taps, (1, 1), ((1 - a, a), (1 - c, c)), dimension_numbers=DIMENSIONS)
-            for a, c, taps in kernels
-        ]
+        phases = [convolve(x, taps, 1, ((1 - a, a), (1 - c, c))) for a, c, taps in kernels]
     else:
         taps = jnp.concatenate([taps for _, _, taps in kernels], axis=-1)
-        grid = lax.conv_general_dilated(x, taps, (1, 1), ((1, 1), (1, 1)), dimension_numbers=DIMENSIONS)
+        grid = convolve(x, taps, 1, ((1, 1), (1, 1)))
         parts = jnp.split(grid, 4, axis=-1)
         phases = [part[:, a : a + h, c : c + w] for part, (a, c, _) in zip(parts, kernels, strict=True)]
     stacked = jnp.stack(phases, axis=3).reshape(b, h, w, 2, 2, out)
@@ -156,14 +172,7 @@ def transposed_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
     """One k x k filter a channel: [B, H, W, C] with kernel [k, k, 1, C] -> [B, H', W', C]."""
     if active().depthwise == "grouped":
-        return lax.conv_general_dilated(
-            x,
-            kernel,
-            (stride, stride),
-            padding,
-            dimension_numbers=DIMENSIONS,
-            feature_group_count=x.shape[-1],
-        )
+        return convolve(x, kernel, stride, padding, feature_group_count=x.shape[-1])
     k = kernel.shape[0]
     if isinstance(padding, str):
         rows, columns = lax.padtype_to_pads(x.shape[1:3], (k, k), (stride, stride), padding)
@@ -184,9 +193,10 @@ def attention(queries: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Arr
 
     def attended(queries: jax.Array) -> jax.Array:
         exact = jnp.promote_types(queries.dtype, jnp.float32)
-        scores = jnp.einsum("bqc,bkc->bqk", queries, keys, preferred_element_type=exact)
+        precision = precision_of(queries, keys, values)
+        scores = jnp.einsum("bqc,bkc->bqk", queries, keys, precision=precision, preferred_element_type=exact)
         weights = jax.nn.softmax(scores, axis=-1).astype(values.dtype)
-        return jnp.einsum("bqk,bkc->bqc", weights, values)
+        return jnp.einsum("bqk,bkc->bqc", weights, values, precision=precision)
 
     batch, count, width = queries.shape
     if active().attention == "whole" or count <= CHUNK or count % CHUNK:
@@ -206,29 +216,57 @@ class FixedNorm(nnx.BatchNorm):
 
 
 class Conv(nnx.Module):
-    """A convolution of stride 1 with a bias; see `conv`."""
+    """A convolution of stride 1; see `conv`."""
 
-    def __init__(self, in_features: int, out_features: int, kernel_size: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self, in_features: int, out_features: int, kernel_size: int = 1, *, use_bias: bool = True, rngs: nnx.Rngs
+    ):
         shape = (kernel_size, kernel_size, in_features, out_features)
         self.kernel = nnx.Param(nnx.initializers.lecun_normal()(rngs.params(), shape))
-        self.bias = nnx.Param(jnp.zeros(out_features))
+        self.bias = nnx.Param(jnp.zeros(out_features)) if use_bias else None
+
+    def convolved(self, x: jax.Array) -> jax.Array:
+        """The layer without its bias."""
+        return conv(x, self.kernel[...])
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return conv(x, self.kernel[...]) + self.bias[...]
+        out = self.convolved(x)
+        return out if self.bias is None else out + self.bias[...]
+
+
+class StridedConv(Conv):
+    """A convolution without bias, with any stride and padding."""
+
+    def __init__(
+        self, in_features: int, out_features: int, kernel_size: int, stride: int, padding: Padding, *, rngs: nnx.Rngs
+    ):
+        super().__init__(in_features, out_features, kernel_size, use_bias=False, rngs=rngs)
+        self.stride, self.padding = stride, padding
+
+    def convolved(self, x: jax.Array) -> jax.Array:
+        return convolve(x, self.kernel[...], self.stride, self.padding)
 
 
 class UpsampleConv(Conv):
-    """A 3x3 convolution of the upsampled map, with a bias; see `upsample_conv`."""
+    """A 3x3 convolution of the upsampled map; see `upsample_conv`."""
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return upsample_conv(x, self.kernel[...]) + self.bias[...]
+    def convolved(self, x: jax.Array) -> jax.Array:
+        return upsample_conv(x, self.kernel[...])
 
 
 class UpsampledShortcut(Conv):
-    """A 1x1 convolution and a x2 upsampling, with a bias; see `upsampled_shortcut`."""
+    """A 1x1 convolution and a x2 upsampling; see `upsampled_shortcut`."""
+
+    def convolved(self, x: jax.Array) -> jax.Array:
+        return upsampled_shortcut(x, self.kernel[...])
+
+
+class Linear(nnx.Linear):
+    """A linear layer in the precision of its weights."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return upsampled_shortcut(x, self.kernel[...]) + self.bias[...]
+        out = matmul(x, self.kernel[...])
+        return out if self.bias is None else out + self.bias[...]
 
 
 class DepthwiseConv(nnx.Module):

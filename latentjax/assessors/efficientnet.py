@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from latentjax.assessors.outputs import Output
-from latentjax.layers import DepthwiseConv, FixedNorm, Padding
+from latentjax.layers import Conv, DepthwiseConv, FixedNorm, Linear, Padding, StridedConv
 
 
 class Stage(NamedTuple):
@@ -96,8 +96,8 @@ class SqueezeExcite(nnx.Module):
     """Channels weighted by their averages over the map."""
 
     def __init__(self, features: int, squeezed: int, *, rngs: nnx.Rngs):
-        self.reduce = nnx.Linear(features, squeezed, rngs=rngs)
-        self.expand = nnx.Linear(squeezed, features, rngs=rngs)
+        self.reduce = Linear(features, squeezed, rngs=rngs)
+        self.expand = Linear(squeezed, features, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         weights = self.expand(nnx.silu(self.reduce(x.mean((1, 2)))))
@@ -114,13 +114,13 @@ class Block(nnx.Module):
         stage, in_features, out_features = plan.stage, plan.in_features, plan.out_features
         width = in_features * stage.expansion
         expands = stage.expansion > 1
-        self.expand = nnx.Conv(in_features, width, (1, 1), use_bias=False, rngs=rngs) if expands else None
+        self.expand = Conv(in_features, width, use_bias=False, rngs=rngs) if expands else None
         self.expand_norm = norm(width) if expands else None
         pads = conv_padding(padding, stage.kernel_size, plan.stride, plan.size)
         self.depthwise = DepthwiseConv(width, stage.kernel_size, plan.stride, pads, rngs=rngs)
         self.depthwise_norm = norm(width)
         self.squeeze_excite = SqueezeExcite(width, max(1, in_features // 4), rngs=rngs)
-        self.project = nnx.Conv(width, out_features, (1, 1), use_bias=False, rngs=rngs)
+        self.project = Conv(width, out_features, use_bias=False, rngs=rngs)
         self.project_norm = norm(out_features)
         self.residual = plan.stride == 1 and in_features == out_features
 
@@ -177,14 +177,14 @@ class EfficientNet(nnx.Module):
         plans = blocks_of(variant)
         features = plans[0].in_features
         stem_padding = conv_padding(padding, 3, 2, size)
-        self.stem = nnx.Conv(3, features, (3, 3), 2, padding=stem_padding, use_bias=False, rngs=rngs)
+        self.stem = StridedConv(3, features, 3, 2, stem_padding, rngs=rngs)
         self.stem_norm = norm(features)
         self.blocks = nnx.List(Block(plan, padding, bn_epsilon, rngs=rngs) for plan in plans)
         features = plans[-1].out_features
         head = scaled_width(1280, width)
-        self.head = nnx.Conv(features, head, (1, 1), use_bias=False, rngs=rngs)
+        self.head = Conv(features, head, use_bias=False, rngs=rngs)
         self.head_norm = norm(head)
-        self.classifier = nnx.Linear(head, num_classes, rngs=rngs)
+        self.classifier = Linear(head, num_classes, rngs=rngs)
 
     def preprocess(self, images: jax.Array) -> jax.Array:
         """Images [B, H, W, 3] in [-1, 1] -> the network's input [B, image_size, image_size, 3].

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from latentjax.layers import Conv, FixedNorm, UpsampleConv, UpsampledShortcut, attention
+from latentjax.layers import Conv, FixedNorm, Linear, UpsampleConv, UpsampledShortcut, attention
 
 
 class Architecture(NamedTuple):
@@ -35,8 +35,8 @@ class ConditionalNorm(nnx.Module):
     def __init__(self, features: int, condition_dim: int, *, rngs: nnx.Rngs):
         self.mean = nnx.BatchStat(jnp.zeros(features))
         self.var = nnx.BatchStat(jnp.ones(features))
-        self.gain = nnx.Linear(condition_dim, features, use_bias=False, rngs=rngs)
-        self.bias = nnx.Linear(condition_dim, features, use_bias=False, rngs=rngs)
+        self.gain = Linear(condition_dim, features, use_bias=False, rngs=rngs)
+        self.bias = Linear(condition_dim, features, use_bias=False, rngs=rngs)
 
     def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
         gain = (1 + self.gain(condition)) * jax.lax.rsqrt(self.var[...] + 1e-4)
@@ -52,7 +52,7 @@ class Block(nnx.Module):
         self.conv0 = UpsampleConv(in_features, out_features, 3, rngs=rngs)
         self.norm1 = ConditionalNorm(out_features, condition_dim, rngs=rngs)
         self.conv1 = Conv(out_features, out_features, 3, rngs=rngs)
-        self.shortcut = UpsampledShortcut(in_features, out_features, 1, rngs=rngs)
+        self.shortcut = UpsampledShortcut(in_features, out_features, rngs=rngs)
 
     def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
         h = self.conv0(nnx.relu(self.norm0(x, condition)))
@@ -64,8 +64,8 @@ class SelfAttention(nnx.Module):
     """Every position attends to a 2x2-pooled map (SAGAN); the softmax has no scaling."""
 
     def __init__(self, features: int, *, rngs: nnx.Rngs):
-        def conv(into: int, out: int) -> nnx.Conv:
-            return nnx.Conv(into, out, (1, 1), use_bias=False, rngs=rngs)
+        def conv(into: int, out: int) -> Conv:
+            return Conv(into, out, use_bias=False, rngs=rngs)
 
         self.theta = conv(features, features // 8)
         self.phi = conv(features, features // 8)
@@ -109,8 +109,8 @@ class BigGAN(nnx.Module):
         self.resolution, self.num_classes, self.latent_dim = resolution, num_classes, architecture.latent_dim
         self.attention_before = architecture.attention_before
         self.chunk_dim = self.latent_dim // len(widths)
-        self.embedding = nnx.Linear(num_classes, embedding_dim, use_bias=False, rngs=rngs)
-        self.input = nnx.Linear(self.chunk_dim, 4 * 4 * widths[0], rngs=rngs)
+        self.embedding = Linear(num_classes, embedding_dim, use_bias=False, rngs=rngs)
+        self.input = Linear(self.chunk_dim, 4 * 4 * widths[0], rngs=rngs)
         self.blocks = nnx.List(
             Block(into, out, self.chunk_dim + embedding_dim, rngs=rngs) for into, out in itertools.pairwise(widths)
         )
