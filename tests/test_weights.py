@@ -75,7 +75,7 @@ def test_what_is_not_a_model_folder_is_refused(tmp_path):
     (tmp_path / "biggan.pth").write_text("")
     (tmp_path / "empty").mkdir()
     todo = "python -m converters SOURCE DESTINATION makes one from a PyTorch file"
-    assert refusal(tmp_path / "nowhere") == f"{tmp_path}/nowhere: does not exist; give a generator's model folder"
+    assert refusal(tmp_path / "nowhere") == f"{tmp_path}/nowhere: does not exist; give the generator's model folder"
     assert refusal(tmp_path / "biggan.pth") == f"{tmp_path}/biggan.pth: is a file; give a model folder ({todo})"
     assert refusal(tmp_path / "empty").startswith(f"{tmp_path}/empty: is not a generator folder (no model.json); ")
 
