@@ -34,7 +34,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, configs.ConfigDict]
     parser.add_argument("--job", choices=JOBS, default="train", help="what to do (default: train)")
     flags, rest = parser.parse_known_args(arguments)
     if flags.workdir is None and flags.job != "plan":
-        raise InputError("--workdir", "is missing", "name the run folder: --workdir=runs/demo")
+        raise InputError("--workdir", "is missing", "see python launch.py --help")
     config = configs.load(flags.config)
     configs.check_fields(config, default.get_config())
     while rest:
