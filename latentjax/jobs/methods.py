@@ -101,7 +101,7 @@ def check_settings(settings: ConfigDict, transformer: networks.LatentTransformer
     if len(settings.noise_seeds) > 1 and (transformer is None or not any(transformer.noise_dims)):
         what = f"gives {len(settings.noise_seeds)} seeds, and nothing here takes noise: the strips would be the same"
         raise InputError("config.evaluate.noise_seeds", what, "give one")
-    still = "yz"["zy".index(settings.move)] if settings.move in ("z", "y") else ""
+    still = {"z": "y", "y": "z"}.get(settings.move)
     forms = {} if transformer is None else transformer.config
     if still and forms.get(settings.move) == "none":
         what = f"is {settings.move}, and the transformer moves {still} alone"
