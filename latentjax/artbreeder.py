@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
@@ -45,6 +46,11 @@ class Latent:
     def key(self) -> str:
         """What identifies the point, by content."""
         return hashlib.sha256(self.z.tobytes() + self.y.tobytes()).hexdigest()
+
+
+def stacked(points: Sequence[Latent]) -> tuple[np.ndarray, np.ndarray]:
+    """z [N, Z] and y [N, K] of some points."""
+    return np.stack([point.z for point in points]), np.stack([point.y for point in points])
 
 
 def safe_name(name: str) -> str:

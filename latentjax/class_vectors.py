@@ -3,6 +3,7 @@
 python -m latentjax.class_vectors FOLDER FILE fits the normals; --config.latents.classes=artbreeder:FILE draws them.
 """
 
+import abc
 import argparse
 import dataclasses
 import hashlib
@@ -27,7 +28,7 @@ _FIT = "fit one with python -m latentjax.class_vectors FOLDER FILE"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ClassVectors:
+class ClassVectors(abc.ABC):
     """How y is drawn; hashable, to be a static argument of jit.
 
     Attributes:
@@ -38,9 +39,9 @@ class ClassVectors:
     num_classes: int
     sha256: str = ""
 
+    @abc.abstractmethod
     def sample(self, key: jax.Array, batch: int) -> jax.Array:
         """Draws y [batch, K] float32."""
-        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,7 +133,7 @@ def sample_y(key: jax.Array, batch: int, num_classes: int, classes: str | ClassV
 
 def fit(latents: Sequence[artbreeder.Latent]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and population standard deviation of each class weight over some latents: [K] float64 each."""
-    y = np.stack([latent.y for latent in latents]).astype(np.float64)
+    y = artbreeder.stacked(latents)[1].astype(np.float64)
     return y.mean(axis=0), y.std(axis=0)
 
 
@@ -147,8 +148,7 @@ def command(arguments: list[str]) -> None:
     parser.add_argument("--skip-bad", action="store_true", help="go on without latent files that are wrong")
     flags = parser.parse_args(arguments)
     out = pathlib.Path(flags.file)
-    if os.path.lexists(out):
-        raise InputError(flags.file, "is there already", "name another file, or move it away")
+    files.refuse_existing(flags.file, "file")
     if out.parent.resolve() == pathlib.Path(flags.folder).resolve():
         raise InputError(flags.file, "would be taken for a latent there", "name a file in another folder")
     latents = artbreeder.read(flags.folder, flags.latent_dim, flags.num_classes, skip_bad=flags.skip_bad)

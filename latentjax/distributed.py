@@ -65,6 +65,11 @@ def check_divisible(batch: int, mesh: Mesh, field: str) -> None:
         raise InputError(field, f"{batch} is not divisible by the {mesh.size} devices", f"use {near}")
 
 
+def shareable(batch: int, mesh: Mesh) -> int:
+    """The next batch that the devices can share evenly."""
+    return -(-batch // mesh.size) * mesh.size
+
+
 def padded(array: np.ndarray, rows: int) -> np.ndarray:
     """The array with its last row repeated up to `rows` rows."""
     missing = rows - len(array)

@@ -9,7 +9,7 @@ import numpy as np
 
 from latentjax import networks, weights
 from latentjax.errors import InputError
-from latentjax.latents import Latent
+from latentjax.latents import Latent, stacked
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -64,7 +64,7 @@ def arithmetic(
         )
 
     def means(points: Sequence[Latent]) -> Pair:
-        z, y = (np.stack([getattr(point, name) for point in points]) for name in ("z", "y"))
+        z, y = stacked(points)
         return z.mean(0, np.float64), y.mean(0, np.float64)
 
     (plus_z, plus_y), (minus_z, minus_y) = means(plus), means(minus)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latentjax.artbreeder import Latent, read, safe_name
+from latentjax.artbreeder import Latent, read, safe_name, stacked
 from latentjax.class_vectors import ClassVectors, parse, sample_y
 from latentjax.errors import InputError
 
@@ -27,6 +27,7 @@ __all__ = [
     "sample_latents",
     "sample_y",
     "sample_z",
+    "stacked",
 ]
 
 # smaller scales could underflow to a zero z, which has no direction to be rescaled to

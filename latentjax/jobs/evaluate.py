@@ -49,8 +49,8 @@ class Evaluation:
         self.transformer = None if transformer is None else per_sample(transformer)
         self.alphas = np.asarray(settings.alphas, np.float32)
         self.measures = ["score", *PROPERTIES, *(f"kept {name}" for name in bench.assessor.kept_names)]
-        self.directions = directions_of(settings.directions, transformer)
-        check_settings(settings, transformer)
+        self.directions = methods.directions_of(settings.directions, transformer)
+        methods.check_settings(settings, transformer)
         ending = {"png": "png", "jpeg": "jpg"}[settings.format]
         seeds = settings.noise_seeds
         self.strips = [Strip(latent, seed, ending) for latent in latents_of(bench) for seed in seeds]
@@ -58,8 +58,7 @@ class Evaluation:
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise InputError(settings.latents or "latents", f"give two strips the name {twice}", "rename one")
-        devices = bench.mesh.size
-        self.batch = -(-settings.batch_size // devices) * devices
+        self.batch = distributed.shareable(settings.batch_size, bench.mesh)
         self._sweep = jax.jit(self._measure)
 
     def _measure(
@@ -123,7 +122,7 @@ class Evaluation:
             key = jax.random.fold_in(jax.random.key(strip.noise_seed), int(strip.key[:8], 16))
             noises.append((None, None) if self.transformer is None else self.transformer.sample_noise(key, 1))
         noise = tuple(None if rows[0] is None else np.concatenate(rows) for rows in zip(*noises, strict=True))
-        z, y = (np.stack([getattr(strip.latent, name) for strip in group]) for name in ("z", "y"))
+        z, y = latents.stacked([strip.latent for strip in group])
         rows = jax.tree.map(lambda array: distributed.padded(array, self.batch), (z, y, noise))
         return jax.device_put(rows, distributed.by_row(self.bench.mesh))
 
@@ -241,42 +240,11 @@ class Evaluation:
         }
 
 
-def check_settings(settings: ConfigDict, transformer: networks.LatentTransformer | None) -> None:
-    """Refuses settings that would be without effect.
-
-    Raises:
-        InputError: naming the field.
-    """
-    if transformer is None and settings.mode == "iterative":
-        raise InputError("config.evaluate.mode", "is iterative, and ascent starts from the original", "leave it out")
-    if len(settings.noise_seeds) > 1 and (transformer is None or not any(transformer.noise_dims)):
-        what = f"gives {len(settings.noise_seeds)} seeds, and nothing here takes noise: the strips would be the same"
-        raise InputError("config.evaluate.noise_seeds", what, "give one")
-    still = "yz"["zy".index(settings.move)] if settings.move in ("z", "y") else ""
-    forms = {} if transformer is None else transformer.config
-    if still and forms.get(settings.move) == "none":
-        what = f"is {settings.move}, and the transformer moves {still} alone"
-        raise InputError("config.evaluate.move", what, f"give both or {still}")
-
-
 def identity_of(transformer: networks.LatentTransformer | None, params: Any) -> str:
     """What tells one transformer from another: how it is defined, or its weights; empty without one."""
     if transformer is None:
         return ""
     return transformer.source.get("definition") or weights.digest(jax.device_get(weights.named(params)))
-
-
-def directions_of(chosen: tuple[int, ...], transformer: networks.LatentTransformer | None) -> tuple[int, ...]:
-    """The directions to evaluate: those chosen, or all of the transformer's.
-
-    Raises:
-        InputError: there is no such direction.
-    """
-    count = 1 if transformer is None else transformer.num_directions
-    for direction in chosen:
-        if type(direction) is not int or not 0 <= direction < count:
-            raise InputError("config.evaluate.directions", f"has {direction!r}", f"give integers below {count}")
-    return tuple(dict.fromkeys(chosen)) or tuple(range(count))
 
 
 def per_sample(transformer: networks.LatentTransformer) -> networks.LatentTransformer:

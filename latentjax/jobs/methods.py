@@ -8,6 +8,7 @@ from absl import logging
 from tqdm import tqdm
 
 from latentjax import distributed, latents, networks
+from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.fixed_directions import arithmetic, extremes, random_direction
 from latentjax.jobs.workbench import Workbench, fitting, new_transformer
@@ -70,8 +71,8 @@ def arithmetic_of(bench: Workbench) -> networks.LatentTransformer:
 def scores_of(bench: Workbench, points: list[Latent]) -> np.ndarray:
     """Scores [N] of latents."""
     nets, rows = bench.networks(None), distributed.by_row(bench.mesh)
-    size = bench.config.evaluate.batch_size * len(bench.config.evaluate.alphas)
-    size = -(-size // bench.mesh.size) * bench.mesh.size
+    settings = bench.config.evaluate
+    size = distributed.shareable(settings.batch_size * len(settings.alphas), bench.mesh)
 
     @jax.jit
     def score(frozen: Any, z: jax.Array, y: jax.Array) -> jax.Array:
@@ -82,8 +83,39 @@ def scores_of(bench: Workbench, points: list[Latent]) -> np.ndarray:
     with tqdm(total=len(points), unit=" images", desc="scoring") as bar:
         for start in range(0, len(points), size):
             group = points[start : start + size]
-            arrays = [np.stack([getattr(point, name) for point in group]) for name in ("z", "y")]
-            arrays = jax.device_put([distributed.padded(array, size) for array in arrays], rows)
+            arrays = [distributed.padded(array, size) for array in latents.stacked(group)]
+            arrays = jax.device_put(arrays, rows)
             scores.append(np.asarray(score(bench.frozen, *arrays))[: len(group)])
             bar.update(len(group))
     return np.concatenate(scores).astype(np.float64)
+
+
+def check_settings(settings: ConfigDict, transformer: networks.LatentTransformer | None) -> None:
+    """Refuses settings that would be without effect.
+
+    Raises:
+        InputError: naming the field.
+    """
+    if transformer is None and settings.mode == "iterative":
+        raise InputError("config.evaluate.mode", "is iterative, and ascent starts from the original", "leave it out")
+    if len(settings.noise_seeds) > 1 and (transformer is None or not any(transformer.noise_dims)):
+        what = f"gives {len(settings.noise_seeds)} seeds, and nothing here takes noise: the strips would be the same"
+        raise InputError("config.evaluate.noise_seeds", what, "give one")
+    still = {"z": "y", "y": "z"}.get(settings.move)
+    forms = {} if transformer is None else transformer.config
+    if still and forms.get(settings.move) == "none":
+        what = f"is {settings.move}, and the transformer moves {still} alone"
+        raise InputError("config.evaluate.move", what, f"give both or {still}")
+
+
+def directions_of(chosen: tuple[int, ...], transformer: networks.LatentTransformer | None) -> tuple[int, ...]:
+    """The directions to evaluate: those chosen, or all of the transformer's.
+
+    Raises:
+        InputError: there is no such direction.
+    """
+    count = 1 if transformer is None else transformer.num_directions
+    for direction in chosen:
+        if type(direction) is not int or not 0 <= direction < count:
+            raise InputError("config.evaluate.directions", f"has {direction!r}", f"give integers below {count}")
+    return tuple(dict.fromkeys(chosen)) or tuple(range(count))
