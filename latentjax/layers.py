@@ -1,80 +1,23 @@
-"""Layers that backends want written differently; every form is the same function, and one setting picks them all.
+"""Layers that backends want written differently; every form is the same function (latentjax/forms.py picks)."""
 
-The dearest parts of the step are the convolutions of doubled maps and the depthwise ones. What is fast differs: XLA's
-CPU backend runs grouped convolutions about six times slower than the sum of shifted products and gains from matrix
-products on small maps; the TPU's compiler wants dilated convolutions and no interleaving. BENCHMARKS.md measures them.
-"""
-
-import contextlib
 import functools
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from latentjax.errors import InputError
+from latentjax.forms import active
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 Padding = str | tuple[tuple[int, int], tuple[int, int]]
 SMALL = 16  # side of the maps that a matrix product suits
 CHUNK = 1024  # queries whose attention scores are held at a time
-
-
-class Forms(NamedTuple):
-    """How each layer is written."""
-
-    upsample: str = "broadcast"  # | repeat | dilated (a 2x2 convolution of four equal taps)
-    upsample_conv: str = "plain"  # | transposed (see below)
-    transposed: str = "dilated"  # | phases (four 2x2 convolutions) | phase (one with four times the outputs)
-    shortcut: str = "before"  # the 1x1 convolution and the upsampling commute | after
-    depthwise: str = "grouped"  # | shifted
-    conv: str = "plain"  # | im2col, on maps of up to SMALL x SMALL
-    attention: str = "whole"  # | chunks, of CHUNK queries, recomputed for the gradient
-
-
-FORMS = {
-    "plain": Forms(shortcut="after"),
-    "cpu": Forms(upsample_conv="transposed", transposed="phase", depthwise="shifted", conv="im2col"),
-    "gpu": Forms(),
-    "tpu": Forms(upsample="dilated", upsample_conv="transposed"),
-}
-_active: list[Forms | None] = [None]
-
-
-def active() -> Forms:
-    """The forms in use: those chosen, or the default backend's."""
-    return _active[-1] or FORMS.get(jax.default_backend(), FORMS["plain"])
-
-
-def choose(name: str) -> None:
-    """Layers traced from now on take these forms; what is compiled already stays as it is.
-
-    Args:
-        name: of `FORMS`, or "auto" for the default backend's.
-
-    Raises:
-        InputError: an unknown name.
-    """
-    if name not in ("auto", *FORMS):
-        raise InputError("config.forms", f"{name!r} is unknown", f"use one of auto, {', '.join(FORMS)}")
-    _active[-1] = FORMS.get(name)
-
-
-@contextlib.contextmanager
-def using(forms: str | Forms) -> Iterator[None]:
-    """Layers traced within take these forms, named or given."""
-    _active.append(None)
-    try:
-        if isinstance(forms, Forms):
-            _active[-1] = forms
-        else:
-            choose(forms)
-        yield
-    finally:
-        _active.pop()
+BLOCK = 4  # side of the blocks of pixels that a convolution to few channels computes at once
+FEW = 8  # channels
+LARGEST_RATIO = 32  # pixels of a side that are resized together
 
 
 def precision_of(*operands: jax.Array) -> lax.Precision:
@@ -113,12 +56,56 @@ def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     k, (b, h, w, _) = kernel.shape[0], x.shape
     if k == 1:
         return matmul(x, kernel[0, 0])
+    if active().few == "blocks" and kernel.shape[-1] <= FEW and h % BLOCK == w % BLOCK == 0:
+        return conv_in_blocks(x, kernel)
     if active().conv != "im2col" or max(h, w) > SMALL:
         return convolve(x, kernel, 1, "SAME")
     margin = k // 2
     x = jnp.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
     patches = jnp.concatenate([x[:, i : i + h, j : j + w] for i in range(k) for j in range(k)], axis=-1)
     return matmul(patches.reshape(b * h * w, -1), kernel.reshape(-1, kernel.shape[-1])).reshape(b, h, w, -1)
+
+
+def conv_in_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`conv` by one of stride BLOCK that has the channels of a whole block of pixels as outputs.
+
+    The three channels of an image fill three of a TPU's 128 lanes, those of a block 48.
+    """
+    n, margin = BLOCK, kernel.shape[0] // 2
+    placed = [jnp.pad(kernel, ((i, n - 1 - i), (j, n - 1 - j), (0, 0), (0, 0))) for i in range(n) for j in range(n)]
+    blocks = convolve(x, jnp.concatenate(placed, axis=-1), n, ((margin, margin), (margin, margin)))
+    return from_blocks(blocks, n)
+
+
+def to_blocks(x: jax.Array, n: int) -> jax.Array:
+    """[B, H, W, C] -> [B, H / n, W / n, n * n * C]."""
+    b, h, w, c = x.shape
+    return x.reshape(b, h // n, n, w // n, n, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // n, w // n, n * n * c)
+
+
+def from_blocks(x: jax.Array, n: int) -> jax.Array:
+    """The inverse of `to_blocks`."""
+    b, h, w, c = x.shape
+    c //= n * n
+    return x.reshape(b, h, w, n, n, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h * n, w * n, c)
+
+
+def resize(x: jax.Array, size: int) -> jax.Array:
+    """Bilinear without antialias, pixel centres aligned: [B, H, W, C] -> [B, size, size, C]."""
+    b, height, width, c = x.shape
+    steps = math.gcd(height, size)
+    before, after = height // steps, size // steps  # so many pixels of a side become so many
+    simple = height == width and after < before <= LARGEST_RATIO and not before % BLOCK
+    if active().resize == "matmul" or not simple:
+        return jax.image.resize(x, (b, size, size, c), "linear", antialias=False)
+    # no pixel is interpolated from two groups when the map shrinks
+    taps = jax.image.resize(jnp.eye(before, dtype=x.dtype), (after, before), "linear", antialias=False)
+    kernel = jnp.einsum("pi,qj,cd->ijcpqd", taps, taps, jnp.eye(c, dtype=x.dtype), precision=lax.Precision.HIGHEST)
+    kernel = to_blocks(kernel.reshape(1, before, before, -1), BLOCK)
+    groups = before // BLOCK
+    kernel = kernel.reshape(groups, groups, BLOCK * BLOCK * c, -1)
+    # XLA joins this blocking with that of `conv_in_blocks`, and nothing is moved
+    return from_blocks(convolve(to_blocks(x, BLOCK), kernel, groups, "VALID"), after)
 
 
 def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:

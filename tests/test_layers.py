@@ -1,7 +1,5 @@
 """Every form of a layer is the same function, and has the same gradient."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +7,7 @@ import pytest
 import torch
 
 from latentjax import layers
-from latentjax.errors import InputError
-from latentjax.layers import FORMS, Forms
+from latentjax.forms import FORMS, Forms, using
 from tests.conversion import nchw, nhwc
 
 PLAIN = FORMS["plain"]
@@ -34,7 +31,7 @@ def with_gradient(forms, function, x, kernel):
         out = function(x, kernel)
         return jnp.sum(jnp.sin(out) * jnp.arange(out.size).reshape(out.shape)), out
 
-    with layers.using(forms):
+    with using(forms):
         (_, out), grads = jax.jit(jax.value_and_grad(value, (0, 1), has_aux=True))(x, kernel)
     return [np.asarray(array) for array in (out, *grads)]
 
@@ -61,7 +58,7 @@ def test_depthwise_conv(kernel_size, stride, padding, size):
 def test_transposed_conv_is_pytorchs(transposed, features):
     x, kernel = arrays((2, 5, 6, 8), (8, features, 4, 4))
     theirs = torch.nn.functional.conv_transpose2d(nchw(x), torch.from_numpy(np.array(kernel)), stride=2, padding=1)
-    with layers.using(Forms(transposed=transposed)):
+    with using(Forms(transposed=transposed)):
         ours = layers.transposed_conv(x, kernel.transpose(2, 3, 0, 1)[::-1, ::-1])
     np.testing.assert_allclose(ours, nhwc(theirs), atol=1e-12)
 
@@ -88,10 +85,30 @@ def test_conv(size):
     np.testing.assert_allclose(layers.conv(x, kernel), nhwc(theirs), atol=1e-12)
 
 
+@pytest.mark.parametrize(("height", "width"), [(4, 8), (12, 12), (8, 6)])
+@pytest.mark.parametrize("kernel_size", [3, 5])
+def test_conv_to_few_channels(height, width, kernel_size):
+    x, kernel = arrays((2, height, width, 5), (kernel_size, kernel_size, 5, 3))
+    assert_alike(Forms(few="blocks"), layers.conv, x, kernel)
+
+
+@pytest.mark.parametrize(("side", "size"), [(64, 28), (32, 28), (16, 28), (28, 28), (40, 4), (30, 20)])
+def test_resize(side, size):
+    (x,) = arrays((2, side, side, 3))
+    assert_alike(Forms(resize="blocks"), lambda x, _: layers.resize(x, size), x, jnp.ones(()))
+    theirs = torch.nn.functional.interpolate(nchw(x), (size, size), mode="bilinear", align_corners=False)
+    np.testing.assert_allclose(layers.resize(x, size), nhwc(theirs), atol=1e-12)
+
+
+def test_resize_of_an_oblong_map():
+    (x,) = arrays((1, 8, 16, 3))
+    assert_alike(Forms(resize="blocks"), lambda x, _: layers.resize(x, 4), x, jnp.ones(()))
+
+
 @pytest.mark.parametrize("upsample", ["broadcast", "repeat"])
 def test_upsample_repeats_pixels(upsample):
     (x,) = arrays((2, 3, 4, 5))
-    with layers.using(Forms(upsample=upsample)):
+    with using(Forms(upsample=upsample)):
         np.testing.assert_array_equal(layers.upsample(x), np.asarray(x).repeat(2, axis=1).repeat(2, axis=2))
 
 
@@ -105,7 +122,7 @@ def test_attention_holds_a_chunk_of_scores_at_a_time():
     queries, keys, values = arrays((1, 8 * layers.CHUNK, 4), (1, 64, 4), (1, 64, 6))
     largest = {}
     for form in ("whole", "chunks"):
-        with layers.using(Forms(attention=form)):
+        with using(Forms(attention=form)):
             jaxpr = jax.make_jaxpr(jax.grad(lambda q: layers.attention(q, keys, values).sum()))(queries)
         largest[form] = max(variable.aval.size for variable in outputs(jaxpr.jaxpr))
     assert largest["whole"] == 8 * layers.CHUNK * 64
@@ -119,28 +136,3 @@ def outputs(jaxpr):
         for inner in jax.tree.leaves(equation.params, is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")):
             if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
                 yield from outputs(getattr(inner, "jaxpr", inner))
-
-
-def test_the_forms_in_use_are_the_innermost():
-    with layers.using("plain"), layers.using("tpu"):
-        assert layers.active() == FORMS["tpu"]
-    assert layers.active() == FORMS[jax.default_backend()]
-
-
-def test_unknown_forms_are_refused():
-    with pytest.raises(InputError, match=r"config\.forms: 'fast' is unknown"), layers.using("fast"):
-        pass
-
-
-def test_every_named_form_is_one_of_the_tested():
-    tested = {
-        "upsample": {"broadcast", "repeat", "dilated"},
-        "upsample_conv": {"plain", "transposed"},
-        "transposed": {"dilated", "phases", "phase"},
-        "shortcut": {"before", "after"},
-        "depthwise": {"grouped", "shifted"},
-        "conv": {"plain", "im2col"},
-        "attention": {"whole", "chunks"},
-    }
-    for forms, field in itertools.product(FORMS.values(), Forms._fields):
-        assert getattr(forms, field) in tested[field]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from latentjax.assessors.outputs import Output
-from latentjax.layers import Conv, DepthwiseConv, FixedNorm, Linear, Padding, StridedConv
+from latentjax.layers import Conv, DepthwiseConv, FixedNorm, Linear, Padding, StridedConv, resize
 
 
 class Stage(NamedTuple):
@@ -192,8 +192,7 @@ class EfficientNet(nnx.Module):
         Clipped, resized bilinearly without antialias (as the published code judges), then normalised.
         """
         images = jnp.clip((images + 1) / 2, 0, 1)
-        shape = (images.shape[0], self.image_size, self.image_size, 3)
-        images = jax.image.resize(images, shape, "linear", antialias=False)
+        images = resize(images, self.image_size)
         return (images - jnp.array(self.mean, images.dtype)) / jnp.array(self.std, images.dtype)
 
     def logits(self, images: jax.Array) -> jax.Array:

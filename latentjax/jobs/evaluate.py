@@ -59,7 +59,7 @@ class Evaluation:
             twice = next(name for name in names if names.count(name) > 1)
             raise InputError(settings.latents or "latents", f"give two strips the name {twice}", "rename one")
         self.batch = distributed.shareable(settings.batch_size, bench.mesh)
-        self._sweep = jax.jit(self._measure)
+        self._sweep = jax.jit(self._measure, compiler_options=distributed.compiler_options(bench.mesh))
 
     def _measure(
         self, params: Any, frozen: objective.Frozen, rows: Any, direction: jax.Array

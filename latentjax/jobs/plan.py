@@ -4,12 +4,12 @@ Nothing runs and no weights are needed: shapes are enough for the compiler to sa
 least.
 """
 
-import contextlib
+import functools
 import logging as std_logging
-import os
+import math
 import pathlib
 import re
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -17,31 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from latentjax import class_vectors, distributed, layers, networks, precision, weights
+from latentjax import class_vectors, distributed, forms, networks, precision, weights
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.jobs import train, workbench
 from latentjax.objective import Frozen
 from latentjax.terms import Term, Terms
+from latentjax.topologies import Chip, devices_of, memory_of
 
 GIB = 2**30
-
-
-class Chip(NamedTuple):
-    """What its maker states of a TPU chip."""
-
-    memory: float  # GiB
-    flops: float  # bfloat16, a second
-    bandwidth: float  # bytes a second
-    clock: float  # cycles a second, at which its matrix units reach `flops`
-
-
-CHIPS = {
-    "v4": Chip(32, 275e12, 1.228e12, 1.05e9),
-    "v5e": Chip(16, 197e12, 0.819e12, 1.5e9),
-    "v5p": Chip(95, 459e12, 2.765e12, 1.75e9),
-    "v6e": Chip(32, 918e12, 1.64e12, 1.75e9),
-}
 # what stands in for weights that are not there
 KINDS = {
     **{f"biggan{size}": ("biggan", {"resolution": size}) for size in (128, 256, 512)},
@@ -66,46 +50,6 @@ class Plan(NamedTuple):
     def memory(self) -> int:
         """Bytes that the step needs."""
         return self.arguments + self.temporaries + self.code
-
-
-def devices_of(topology: str) -> tuple[list[Any], Chip | None]:
-    """The devices to compile for: a named slice's, or those that are here.
-
-    Raises:
-        InputError: no such slice, or its compiler is not installed.
-    """
-    if not topology:
-        return jax.devices(), None
-    name = topology.partition(":")[0]
-    if name not in CHIPS or not re.fullmatch(r"\w+:\d+(x\d+)*", topology):
-        todo = f"write one such as v5e:2x4; known chips are {', '.join(CHIPS)}"
-        raise InputError("config.plan.topology", f"{topology!r} is unknown", todo)
-    from jax.experimental import topologies
-
-    # else libtpu asks the cloud's metadata server what machine this is
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    try:
-        with quiet_stderr():
-            return topologies.get_topology_desc(topology, platform="tpu").devices, CHIPS[name]
-    except Exception as error:  # libtpu's own errors have no common class
-        if "libtpu" in str(error).lower() or "unknown backend" in str(error).lower():
-            todo = "pip install -r requirements-tpu.txt (no TPU is needed)"
-            raise InputError("config.plan.topology", "needs the TPU's compiler", todo) from error
-        what = f"{topology!r} is no slice ({str(error).splitlines()[0][:120]})"
-        raise InputError("config.plan.topology", what, "write one such as v5e:2x4") from error
-
-
-@contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """libtpu tells on stderr that it finds no TPU, which is known."""
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
 
 
 def abstract(name: str, stand_in: str, role: str, num_classes: int) -> networks.Network:
@@ -151,25 +95,32 @@ def placed(tree: Any, mesh: jax.sharding.Mesh) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
 
 
-def compiled(config: ConfigDict, mesh: jax.sharding.Mesh) -> Plan:
-    """Compiles one step and reads what the compiler says of it."""
+def compiled(config: ConfigDict, mesh: jax.sharding.Mesh, *, quickly: bool = False) -> Plan:
+    """Compiles one step and reads what the compiler says of it.
+
+    Args:
+        config, mesh: the job.
+        quickly: with as little optimisation as the compiler knows; its memory is the same, to a thousandth.
+    """
     bench = bench_for(config, mesh)
     transformer = workbench.new_transformer(bench)
     chain = train.optimizer(config.train)
     opt_state = jax.eval_shape(chain.init, transformer.state)
     step: Any = jax.ShapeDtypeStruct((), jnp.int32)
     state = placed(train.TrainState(step, transformer.state, opt_state), mesh)
-    program = train.compiled_step(bench, transformer, chain).lower(state, bench.frozen).compile()
+    lowered = train.compiled_step(bench, transformer, chain).lower(state, bench.frozen)
+    program = lowered.compile({"exec_time_optimization_effort": -1.0} if quickly else None)
     memory, cost, text = program.memory_analysis(), program.cost_analysis(), program.as_text()
-    found = [float(cycles) for cycles in re.findall(r'"estimated_cycles":"(\d+)"', text)]
+    cycles = sum(float(cycles) for cycles in re.findall(r'"estimated_cycles":"(\d+)"', text))
+    parts = config.train.micro_batches  # the compiler counts the body of a loop once
     return Plan(
         samples=config.train.batch_size * config.train.alphas_per_latent // mesh.size,
         arguments=memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
         code=memory.generated_code_size_in_bytes,
-        flops=cost.get("flops", 0.0),
-        bytes=cost.get("bytes accessed", 0.0),
-        cycles=sum(found),
+        flops=parts * cost.get("flops", 0.0),
+        bytes=parts * cost.get("bytes accessed", 0.0),
+        cycles=parts * cycles,
         collectives=collectives(text),
     )
 
@@ -187,39 +138,37 @@ def collectives(text: str) -> dict[str, tuple[int, int]]:
     return found
 
 
-def largest(config: ConfigDict, mesh: jax.sharding.Mesh, known: Plan, memory: float) -> tuple[int, Plan] | None:
-    """The most latents a device whose step fits into `memory` bytes, and its plan, by bisection.
+def largest(config: ConfigDict, mesh: jax.sharding.Mesh, memory: float) -> int:
+    """The most latents a device whose step fits into `memory` bytes, to an eighth, by bisection; 0: not even one.
 
     Args:
         config, mesh: the job.
-        known: the plan of the config itself.
         memory: of a device.
     """
-    tried: dict[int, Plan | None] = {config.train.batch_size // mesh.size: known}
-
-    def fits(share: int) -> bool:
-        if share not in tried:
-            logging.info("compiling for %d latents a device", share)
-            changed = config.copy_and_resolve_references()
-            changed.train.batch_size = share * mesh.size
-            try:
-                tried[share] = compiled(changed, mesh)
-            except jax.errors.JaxRuntimeError as error:
-                if "RESOURCE_EXHAUSTED" not in str(error):
-                    raise
-                tried[share] = None
-        plan = tried[share]
-        return plan is not None and plan.memory <= memory
-
     unit = config.train.micro_batches
-    low, high = 0, config.train.batch_size // mesh.size
+    quickly = mesh.devices.flat[0].platform == "tpu"
+
+    @functools.cache
+    def fits(share: int) -> bool:
+        changed = config.copy_and_resolve_references()
+        changed.train.batch_size = share * mesh.size
+        try:
+            needed = compiled(changed, mesh, quickly=quickly).memory
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            needed = math.inf
+        fit = needed <= memory
+        logging.info("%d latents a device: %s", share, "fits" if fit else "does not fit")
+        return fit
+
+    low, high = 0, unit
     while fits(high):
         low, high = high, 2 * high
-    while high - low > max(unit, high // 8):  # an eighth is near enough, and each try costs a compilation
+    while high - low > max(unit, high // 8):
         middle = (low + high) // 2 // unit * unit
         low, high = (middle, high) if fits(middle) else (low, middle)
-    found = tried.get(low)
-    return None if found is None else (low, found)
+    return low
 
 
 def told(plan: Plan, chip: Chip | None, memory: float | None) -> list[str]:
@@ -251,16 +200,6 @@ def bounds_of(plan: Plan, chip: Chip) -> dict[str, float]:
     }
 
 
-def memory_of(devices: list[Any], chip: Chip | None) -> float | None:
-    """Bytes of one device, where known."""
-    if chip:
-        return chip.memory * GIB
-    stats = devices[0].memory_stats() if devices[0].platform != "cpu" else None
-    if stats and "bytes_limit" in stats:
-        return float(stats["bytes_limit"])
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) if devices[0].platform == "cpu" else None
-
-
 def run(config: ConfigDict, workdir: str | None) -> None:
     """Prints what the compiler says of the config's training step; writes nothing.
 
@@ -272,29 +211,33 @@ def run(config: ConfigDict, workdir: str | None) -> None:
     workbench.start(config)
     devices, chip = devices_of(config.plan.topology)
     mesh = distributed.data_mesh(devices)
-    layers.choose("tpu" if chip and config.forms == "auto" else config.forms)
+    forms.choose("tpu" if chip and config.forms == "auto" else config.forms)
     train.check_batch(config.train, mesh)
     std_logging.getLogger("jax").setLevel("ERROR")
     target = f"{config.plan.topology or devices[0].platform} ({len(devices)} x {devices[0].device_kind})"
     memory, batch = memory_of(devices, chip), config.train.batch_size
-    logging.info("compiling the training step for %s; nothing will run", target)
-    plan = compiled(config, mesh)
+    logging.info("compiling the training step for %s; minutes at most, and nothing will run", target)
+    with ThreadPoolExecutor(1) as pool:
+        step = pool.submit(compiled, config, mesh)
+        most = largest(config, mesh, memory) if memory and config.plan.largest_batch else None
+        plan = step.result()
     print(f"Compiled for {target}, never run: {config.precision}, batch {batch}, {batch // mesh.size} a device")
     print("\n".join(told(plan, chip, memory)))
     if chip:
-        seconds = config.train.num_steps * max(bounds_of(plan, chip).values())
-        hours, price = seconds / 3600, config.plan.price_per_chip_hour
-        cost = f", {hours * mesh.size * price:.2f} at {price:g} a chip-hour" if price else ""
-        total = f"at least {hours:.1f} h, {hours * mesh.size:.1f} chip-hours{cost}"
-        print(f"the run             {config.train.num_steps} steps: {total}")
-    best = largest(config, mesh, plan, memory) if memory and config.plan.largest_batch else None
-    if best:
-        share, other = best
-        print(f"largest batch       {share * mesh.size}, {share} a device, found by compiling:")
-        print("\n".join(f"  {line}" for line in told(other, chip, memory)))
+        print(f"the run             {run_told(config, plan, chip, mesh.size)}")
+    if most is not None:
+        print(f"largest batch       {most * mesh.size} latents, {most} a device")
+    enough = ENOUGH // config.train.alphas_per_latent * mesh.size
     if chip and plan.samples < ENOUGH:
-        enough = ENOUGH // config.train.alphas_per_latent * mesh.size
         print(
-            f"warning: {plan.samples} samples a chip waste most of it; {ENOUGH} or more are better: "
-            f"--config.train.batch_size={enough}, or fewer chips, or --config.train.alphas_per_latent"
+            f"warning: {plan.samples} samples a chip waste most of it (BENCHMARKS.md); {ENOUGH} or more are better: "
+            f"--config.train.batch_size={enough}, or fewer chips, or more --config.train.alphas_per_latent"
         )
+
+
+def run_told(config: ConfigDict, plan: Plan, chip: Chip, devices: int) -> str:
+    """What all steps take at least, in time and, with a price, in money."""
+    hours = config.train.num_steps * max(bounds_of(plan, chip).values()) / 3600
+    price = config.plan.price_per_chip_hour
+    cost = f", {hours * devices * price:.2f} at {price:g} a chip-hour" if price else ""
+    return f"{config.train.num_steps} steps: at least {hours:.1f} h, {hours * devices:.1f} chip-hours{cost}"

@@ -190,7 +190,12 @@ def compiled_step(
         penalties=objective.Penalties(bench.assessor.kept_weights, train.angle_weight, train.angle_form),
         parts=train.micro_batches,
     )
-    return jax.jit(step, donate_argnums=0, out_shardings=distributed.replicated(bench.mesh))
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        out_shardings=distributed.replicated(bench.mesh),
+        compiler_options=distributed.compiler_options(bench.mesh),
+    )
 
 
 def draws_of(bench: Workbench, transformer: networks.LatentTransformer) -> Callable[[jax.Array], dict[str, Any]]:

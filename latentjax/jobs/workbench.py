@@ -14,8 +14,8 @@ from latentjax import (
     class_vectors,
     distributed,
     embedded,
+    forms,
     latents,
-    layers,
     networks,
     precision,
     terms,
@@ -110,7 +110,7 @@ def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
     """
     folder = RunFolder(workdir, config)
     start(config)
-    layers.choose(config.forms)
+    forms.choose(config.forms)
     if not config.generator.weights:
         raise InputError("config.generator.weights", "is not set", "give a model folder or embedded:NAME")
     generator = networks.load_generator(config.generator.weights)
