@@ -21,6 +21,7 @@ class Forms(NamedTuple):
     upsample: str = "broadcast"  # | repeat | dilated (a 2x2 convolution of four equal taps)
     upsample_conv: str = "plain"  # | transposed (see below)
     transposed: str = "dilated"  # | phases (four 2x2 convolutions) | phase (one with four times the outputs)
+    transposed_gradient: str = "dilated"  # likewise, for its gradient
     shortcut: str = "before"  # the 1x1 convolution and the upsampling commute | after
     depthwise: str = "grouped"  # | shifted
     conv: str = "plain"  # | im2col, on maps of up to SMALL x SMALL
@@ -31,7 +32,13 @@ class Forms(NamedTuple):
 
 FORMS = {
     "plain": Forms(shortcut="after"),
-    "cpu": Forms(upsample_conv="transposed", transposed="phase", depthwise="shifted", conv="im2col"),
+    "cpu": Forms(
+        upsample_conv="transposed",
+        transposed="phase",
+        transposed_gradient="phases",
+        depthwise="shifted",
+        conv="im2col",
+    ),
     "gpu": Forms(),
     "tpu": Forms(upsample="dilated", upsample_conv="transposed", few="blocks", resize="blocks"),
 }

@@ -25,6 +25,7 @@ def test_every_named_form_is_one_of_the_tested():
         "upsample": {"broadcast", "repeat", "dilated"},
         "upsample_conv": {"plain", "transposed"},
         "transposed": {"dilated", "phases", "phase"},
+        "transposed_gradient": {"dilated", "phases", "phase"},
         "shortcut": {"before", "after"},
         "depthwise": {"grouped", "shifted"},
         "conv": {"plain", "im2col"},

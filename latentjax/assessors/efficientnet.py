@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from latentjax.assessors.outputs import Output
-from latentjax.layers import Conv, DepthwiseConv, FixedNorm, Linear, Padding, StridedConv, resize
+from latentjax.convolutions import Padding, resize
+from latentjax.layers import Conv, DepthwiseConv, FixedNorm, Linear, StridedConv
 
 
 class Stage(NamedTuple):
