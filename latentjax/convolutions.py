@@ -14,6 +14,7 @@ DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 Sides = tuple[tuple[int, int], tuple[int, int]]  # pixels before and after, of rows and of columns
 Padding = str | Sides
 SMALL, SMALLEST = 16, 4  # sides of the maps that a matrix product suits
+LARGEST_PADDED = 128  # side of the maps whose phases are joined by padding
 BLOCK = 4  # side of the blocks of pixels that a convolution to few channels computes at once
 FEW = 8  # channels
 LARGEST_RATIO = 32  # pixels of a side that are resized together
@@ -171,11 +172,17 @@ def transposed_as(form: str, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """`transposed_conv` in a form of `Forms.transposed`."""
     out = kernel.shape[-1]
     # with few outputs the inserted zeros cost less than the interleaving
-    if form == "dilated" or out < 16:
+    if form == "dilated" or out < 16 or (form == "padded" and max(x.shape[1:3]) > LARGEST_PADDED):
         return convolve(x, kernel, 1, ((2, 2), (2, 2)), lhs_dilation=(2, 2))
     b, h, w, _ = x.shape
     # an output row of phase a sees only the kernel rows a, a + 2, for the input rows i - 1 + a, i + a
     kernels = [(a, c, kernel[a::2, c::2]) for a in range(2) for c in range(2)]
+    if form == "padded":
+        # sums of maps with zeros in between: XLA lets whatever reads them do the adding
+        gaps = [((0, 0, 0), (a, 1 - a, 1), (c, 1 - c, 1), (0, 0, 0)) for a, c, _ in kernels]
+        phases = [convolve(x, taps, 1, ((1 - a, a), (1 - c, c))) for a, c, taps in kernels]
+        zero = jnp.zeros([], x.dtype)
+        return functools.reduce(jnp.add, (lax.pad(p, zero, gap) for p, gap in zip(phases, gaps, strict=True)))
     if form == "phases":
         phases = [dense(x, taps, ((1 - a, a), (1 - c, c))) for a, c, taps in kernels]
     else:

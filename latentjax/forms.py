@@ -20,7 +20,9 @@ class Forms(NamedTuple):
 
     upsample: str = "broadcast"  # | repeat | dilated (a 2x2 convolution of four equal taps)
     upsample_conv: str = "plain"  # | transposed (see below)
-    transposed: str = "dilated"  # | phases (four 2x2 convolutions) | phase (one with four times the outputs)
+    # dilated | phases (four 2x2 convolutions, interleaved) | phase (one with four times the outputs) | padded (phases
+    # joined by padding; dilated on large maps)
+    transposed: str = "dilated"
     transposed_gradient: str = "dilated"  # likewise, for its gradient
     shortcut: str = "before"  # the 1x1 convolution and the upsampling commute | after
     depthwise: str = "grouped"  # | shifted
@@ -40,7 +42,7 @@ FORMS = {
         conv="im2col",
     ),
     "gpu": Forms(),
-    "tpu": Forms(upsample="dilated", upsample_conv="transposed", few="blocks", resize="blocks"),
+    "tpu": Forms(upsample="dilated", upsample_conv="transposed", transposed="padded", few="blocks", resize="blocks"),
 }
 _active: list[Forms | None] = [None]
 

@@ -42,8 +42,9 @@ def devices_of(topology: str) -> tuple[list[Any], Chip | None]:
         raise InputError("config.plan.topology", f"{topology!r} is unknown", todo)
     from jax.experimental import topologies
 
-    # else libtpu asks the cloud's metadata server what machine this is
+    # else libtpu asks the cloud's metadata server what machine this is, and wants the TPU for itself
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     try:
         with quiet_stderr():
             return topologies.get_topology_desc(topology, platform="tpu").devices, CHIPS[name]

@@ -53,7 +53,7 @@ def test_depthwise_conv(kernel_size, stride, padding, size):
     )
 
 
-@pytest.mark.parametrize("transposed", ["dilated", "phases", "phase"])
+@pytest.mark.parametrize("transposed", ["dilated", "phases", "phase", "padded"])
 @pytest.mark.parametrize("features", [16, 3])
 def test_transposed_conv_is_pytorchs(transposed, features):
     x, kernel = arrays((2, 5, 6, 8), (8, features, 4, 4))
@@ -63,7 +63,7 @@ def test_transposed_conv_is_pytorchs(transposed, features):
     np.testing.assert_allclose(ours, nhwc(theirs), atol=1e-12)
 
 
-@pytest.mark.parametrize("transposed", ["dilated", "phases", "phase"])
+@pytest.mark.parametrize("transposed", ["dilated", "phases", "phase", "padded"])
 @pytest.mark.parametrize("gradient", ["dilated", "phases", "phase"])
 @pytest.mark.parametrize("features", [16, 3])
 def test_upsample_conv(transposed, gradient, features):

@@ -24,7 +24,7 @@ def test_every_named_form_is_one_of_the_tested():
     tested = {
         "upsample": {"broadcast", "repeat", "dilated"},
         "upsample_conv": {"plain", "transposed"},
-        "transposed": {"dilated", "phases", "phase"},
+        "transposed": {"dilated", "phases", "phase", "padded"},
         "transposed_gradient": {"dilated", "phases", "phase"},
         "shortcut": {"before", "after"},
         "depthwise": {"grouped", "shifted"},

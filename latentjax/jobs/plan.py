@@ -4,7 +4,6 @@ Nothing runs and no weights are needed: shapes are enough for the compiler to sa
 least.
 """
 
-import functools
 import logging as std_logging
 import math
 import pathlib
@@ -31,6 +30,7 @@ KINDS = {
     **{f"biggan{size}": ("biggan", {"resolution": size}) for size in (128, 256, 512)},
     **{f"efficientnet-b{i}": ("efficientnet", {"variant": f"b{i}"}) for i in range(8)},
 }
+QUICKLY = {"exec_time_optimization_effort": -1.0, "xla_tpu_scoped_vmem_limit_kib": "16384"}
 ENOUGH = 8  # samples a chip; with fewer the layouts change and copies appear (BENCHMARKS.md)
 
 
@@ -100,7 +100,7 @@ def compiled(config: ConfigDict, mesh: jax.sharding.Mesh, *, quickly: bool = Fal
 
     Args:
         config, mesh: the job.
-        quickly: with as little optimisation as the compiler knows; its memory is the same, to a thousandth.
+        quickly: for a TPU, with as little optimisation as its compiler knows; the memory is the same, to a hundredth.
     """
     bench = bench_for(config, mesh)
     transformer = workbench.new_transformer(bench)
@@ -109,7 +109,7 @@ def compiled(config: ConfigDict, mesh: jax.sharding.Mesh, *, quickly: bool = Fal
     step: Any = jax.ShapeDtypeStruct((), jnp.int32)
     state = placed(train.TrainState(step, transformer.state, opt_state), mesh)
     lowered = train.compiled_step(bench, transformer, chain).lower(state, bench.frozen)
-    program = lowered.compile({"exec_time_optimization_effort": -1.0} if quickly else None)
+    program = lowered.compile(QUICKLY if quickly else None)
     memory, cost, text = program.memory_analysis(), program.cost_analysis(), program.as_text()
     cycles = sum(float(cycles) for cycles in re.findall(r'"estimated_cycles":"(\d+)"', text))
     parts = config.train.micro_batches  # the compiler counts the body of a loop once
@@ -139,36 +139,47 @@ def collectives(text: str) -> dict[str, tuple[int, int]]:
 
 
 def largest(config: ConfigDict, mesh: jax.sharding.Mesh, memory: float) -> int:
-    """The most latents a device whose step fits into `memory` bytes, to an eighth, by bisection; 0: not even one.
+    """The most latents a device whose step fits into `memory` bytes, to an eighth; 0: not even one.
+
+    A search between a number that fits and one that does not; memory grows by about as much a latent, which says where
+    to try next.
 
     Args:
         config, mesh: the job.
         memory: of a device.
     """
-    unit = config.train.micro_batches
-    quickly = mesh.devices.flat[0].platform == "tpu"
+    quickly, unit = mesh.devices.flat[0].platform == "tpu", config.train.micro_batches
 
-    @functools.cache
-    def fits(share: int) -> bool:
+    def needed(share: int) -> float:
         changed = config.copy_and_resolve_references()
         changed.train.batch_size = share * mesh.size
         try:
-            needed = compiled(changed, mesh, quickly=quickly).memory
+            found = compiled(changed, mesh, quickly=quickly).memory
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            needed = math.inf
-        fit = needed <= memory
-        logging.info("%d latents a device: %s", share, "fits" if fit else "does not fit")
-        return fit
+            found = math.inf
+        logging.info("%d latents a device need %s", share, f"{found / GIB:.2f} GiB" if found < math.inf else "too much")
+        return found
 
-    low, high = 0, unit
-    while fits(high):
-        low, high = high, 2 * high
-    while high - low > max(unit, high // 8):
-        middle = (low + high) // 2 // unit * unit
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
+    low, high, known = 0, math.inf, {}
+    trial = ENOUGH * unit
+    while True:
+        known[trial] = needed(trial)
+        low, high = (max(low, trial), high) if known[trial] <= memory else (low, min(high, trial))
+        near_enough = max(unit, low // 8)
+        finite = sorted(share for share, size in known.items() if size < math.inf)[-2:]
+        if len(finite) == 2:
+            first, last = finite
+            slope = (known[last] - known[first]) / (last - first)
+            guess = last + (0.98 * memory - known[last]) / max(slope, 1.0)
+            if high == math.inf and guess <= low + near_enough:
+                return low
+        else:
+            guess = 2 * trial if high == math.inf else (low + high) / 2
+        if high - low <= near_enough:
+            return low
+        trial = int(min(max(guess, low + unit), high - unit)) // unit * unit
 
 
 def told(plan: Plan, chip: Chip | None, memory: float | None) -> list[str]:

@@ -1,5 +1,6 @@
 """Learns a transformer: equation (2), one jitted, donated, sharded step over all devices."""
 
+import functools
 import json
 import pathlib
 import time
@@ -232,11 +233,8 @@ class Log:
     """
 
     def __init__(self, folder: pathlib.Path, checkpoints: Checkpoints, samples_per_step: int, first: int):
-        from tensorboardX import SummaryWriter
-
-        self._path = folder / "metrics.jsonl"
+        self._path, self._first = folder / "metrics.jsonl", first
         drop_after(self._path, first)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first + 1)
         self._checkpoints, self._samples = checkpoints, samples_per_step
         self._pending: list[Metrics] = []
         self._losses: list[float] = []
@@ -246,7 +244,15 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._board.close()
+        if "_board" in vars(self):
+            self._board.close()
+
+    @functools.cached_property
+    def _board(self) -> Any:
+        """The writer of tensorboard/, at the first write: its import takes in all of torch where that is installed."""
+        from tensorboardX import SummaryWriter
+
+        return SummaryWriter(str(self._path.parent / "tensorboard"), purge_step=self._first + 1)
 
     def add(self, metrics: Metrics) -> None:
         """Keeps one step's metrics, still on the device."""

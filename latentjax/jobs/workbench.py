@@ -100,6 +100,8 @@ def start(config: configs.ConfigDict) -> None:
     # what is float32 stays so, also under bfloat16
     jax.config.update("jax_default_matmul_precision", "highest")
     jax.config.update("jax_compilation_cache_dir", str(embedded.cache_folder() / "compiled"))
+    # the small programs too: what draws initial weights and latents compiles in seconds all together
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
