@@ -29,6 +29,7 @@ VARIANTS["reference"] = {
 def get_config(variants: str = ""):
     """The paper's recipe: RAdam 1e-3, 400K steps at batch 8."""
     c = default.get_config()
+    c.precision = "auto"
     c.generator.weights = "weights/biggan512"
     c.assessor.weights = "weights/creative"
     c.evaluate.batch_size = 1  # 11 images of 512 pixels at once

@@ -14,7 +14,8 @@ def get_config() -> config_dict.ConfigDict:
     """The paper's recipe without weights."""
     c = config_dict.ConfigDict()
     c.platform = "any"  # any | cpu | gpu | tpu; no silent fallback
-    c.precision = "float32"  # float32 (exact) | bfloat16 (convolutions of generator and assessor)
+    # float32 (exact) | bfloat16 (convolutions of generator and assessor) | auto: bfloat16 on a GPU or TPU
+    c.precision = "float32"
     c.forms = "auto"  # how layers are written: the backend's | plain | cpu | gpu | tpu (latentjax/layers.py)
 
     c.generator = config_dict.ConfigDict()

@@ -65,7 +65,7 @@ OPTIONAL = (
 SEEDS = ("train.seed", "evaluate.seed")
 CHOICES = {
     "platform": ("any", "cpu", "gpu", "tpu"),
-    "precision": ("float32", "bfloat16"),
+    "precision": ("float32", "bfloat16", "auto"),
     "train.optimizer": ("radam", "adam"),
     "train.schedule": ("constant", "cosine"),
     "train.angle_form": ("mean", "published"),

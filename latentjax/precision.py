@@ -13,6 +13,13 @@ from latentjax import networks
 EXACT = ("norm", "classifier")  # parts of a weight's path
 
 
+def chosen(name: str, mesh: jax.sharding.Mesh) -> str:
+    """The precision that config.precision means on these devices: "float32" or "bfloat16"."""
+    if name != "auto":
+        return name
+    return "float32" if mesh.devices.flat[0].platform == "cpu" else "bfloat16"
+
+
 def in_bfloat16(tree: Any) -> Any:
     """Weights in bfloat16, but for those of `EXACT`."""
 

@@ -1,8 +1,11 @@
 """bfloat16 keeps images and scores close, and leaves exact what has to be."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import torch
 
 from converters.oracles import biggan as oracle
@@ -50,3 +53,18 @@ def test_float32_stays_float32():
     np.testing.assert_array_equal(
         precision.generate(generator, generator.state, z, y), generator.apply(generator.state, z, y)
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "platform", "expected"),
+    [
+        ("auto", "cpu", "float32"),
+        ("auto", "gpu", "bfloat16"),
+        ("auto", "tpu", "bfloat16"),
+        ("float32", "tpu", "float32"),
+        ("bfloat16", "cpu", "bfloat16"),
+    ],
+)
+def test_auto_is_bfloat16_on_accelerators(name, platform, expected):
+    mesh = types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform=platform)]))
+    assert precision.chosen(name, mesh) == expected

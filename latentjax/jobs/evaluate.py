@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from latentjax import distributed, latents, networks, objective, pictures, weights
+from latentjax import distributed, latents, networks, objective, pictures, precision, weights
 from latentjax.ascent import Ascent, ascend
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
@@ -236,7 +236,7 @@ class Evaluation:
             "transformer": identity_of(self.transformer, params),
             "settings": self.transformer.config if self.transformer else {"ascent": ascent},
             "direction": direction,
-            "precision": self.bench.config.precision,
+            "precision": precision.chosen(self.bench.config.precision, self.bench.mesh),
         }
 
 

@@ -83,7 +83,7 @@ def bench_for(config: ConfigDict, mesh: jax.sharding.Mesh) -> workbench.Workbenc
         assessor = Terms([Term("score", single, 1.0, False)])
     classes = class_vectors.parse(config.latents.classes, generator.num_classes)
     frozen = Frozen(generator.state, assessor.state)
-    if config.precision == "bfloat16":
+    if precision.chosen(config.precision, mesh) == "bfloat16":
         frozen = jax.eval_shape(precision.in_bfloat16, frozen)
     nowhere: Any = None  # a plan writes nothing
     return workbench.Workbench(config, nowhere, mesh, generator, assessor, classes, placed(frozen, mesh))
@@ -232,7 +232,8 @@ def run(config: ConfigDict, workdir: str | None) -> None:
         step = pool.submit(compiled, config, mesh)
         most = largest(config, mesh, memory) if memory and config.plan.largest_batch else None
         plan = step.result()
-    print(f"Compiled for {target}, never run: {config.precision}, batch {batch}, {batch // mesh.size} a device")
+    dtype = precision.chosen(config.precision, mesh)
+    print(f"Compiled for {target}, never run: {dtype}, batch {batch}, {batch // mesh.size} a device")
     print("\n".join(told(plan, chip, memory)))
     if chip:
         print(f"the run             {run_told(config, plan, chip, mesh.size)}")

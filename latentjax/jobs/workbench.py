@@ -127,7 +127,7 @@ def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
         images = calibration.sampled_images(generator, classes, config.latents.truncation)
         assessor = Terms([first._replace(assessor=calibrated(folder, first.assessor, images)), *others])
     frozen = Frozen(generator.state, assessor.state)
-    if config.precision == "bfloat16":
+    if precision.chosen(config.precision, mesh) == "bfloat16":
         frozen = precision.in_bfloat16(frozen)
     frozen = jax.device_put(frozen, distributed.replicated(mesh))
     return Workbench(config, folder, mesh, generator, assessor, classes, frozen)
