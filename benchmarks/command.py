@@ -44,16 +44,25 @@ def parsed(p: command_line.Parser, words: list[str]) -> Namespace:
             raise InputError("--sides", f"{side!r} is unknown", f"use some of {','.join(known)}")
     if chosen.steps is None:
         chosen.steps = 10 if chosen.device == "gpu" else 1
-    for flag, value in vars(chosen).items():
-        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-            raise InputError(f"--{flag.replace('_', '-')}", f"is {value}", "give 1 or more")
-    if chosen.json and not chosen.json.absolute().parent.is_dir():
-        raise InputError("--json", f"{chosen.json} has no folder", "make it first")
+    check_numbers_and_json(chosen)
     cores = sorted(os.sched_getaffinity(0))
     if chosen.threads > len(cores):
         raise InputError("--threads", f"is {chosen.threads}", f"there are {len(cores)} cores to use")
     chosen.cpus = cores[: chosen.threads]
     return chosen
+
+
+def check_numbers_and_json(chosen: Namespace) -> None:
+    """Refuses a number below 1, and a file for the JSON that has no folder.
+
+    Raises:
+        InputError: naming the flag.
+    """
+    for flag, value in vars(chosen).items():
+        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+            raise InputError(f"--{flag.replace('_', '-')}", f"is {value}", "give 1 or more")
+    if chosen.json and not chosen.json.absolute().parent.is_dir():
+        raise InputError("--json", f"{chosen.json} has no folder", "make it first")
 
 
 def machine(threads: int, gpu: str | None = None) -> dict[str, Any]:
@@ -101,13 +110,18 @@ def result(
     return found
 
 
-def table(found: dict[str, Any], compared: dict[str, tuple[str, str]]) -> str:
-    """`result` for the eye: what on, a line a side, a line a ratio."""
+def where(found: dict[str, Any]) -> str:
+    """The machine and the versions of a JSON, on one line."""
     on = found["machine"]
     gpu = f"; {on['gpu']}" if on["gpu"] else ""
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return f"{on['cpu']}, {on['threads']} of {on['cores']} cores, {on['memory_gib']} GiB{gpu}; {versions}"
+
+
+def table(found: dict[str, Any], compared: dict[str, tuple[str, str]]) -> str:
+    """`result` for the eye: what on, a line a side, a line a ratio."""
     lines = [
-        f"{on['cpu']}, {on['threads']} of {on['cores']} cores, {on['memory_gib']} GiB{gpu}; "
-        + ", ".join(f"{name} {version}" for name, version in found["versions"].items()),
+        where(found),
         "medians [min, max]",
         f"{'':22}{'CPU seconds':26}{'wall seconds':26}{'set-up s':>9}{'peak GiB':>10}",
     ]
