@@ -31,7 +31,7 @@ PARTS = ("networks", "directions")
 PRECISIONS = ("float32", "bfloat16")
 SIZES = (128, 256, 512)
 ALPHA, UNSEEN, SEED = 0.3, 32, 1  # of the moves that are compared; the latents are those of the demo's evaluation
-EMULATED = "bfloat16 is emulated on this CPU: slower than float32, but rounded as on an accelerator"
+EMULATED = "bfloat16 is emulated on this CPU: no faster than float32, but rounded as on an accelerator"
 
 
 class Found(NamedTuple):
@@ -175,14 +175,14 @@ def lines_of(found: dict[str, Any]) -> list[str]:
             f"  images     PSNR {part['images_psnr_median']:.1f} dB, worst {part['images_psnr_worst']:.1f} dB",
             f"  scores     |difference| {part['scores_difference_mean']:.4f}, at most "
             f"{part['scores_difference_max']:.4f} (deviation between latents {part['scores_deviation']:.3f})",
-            f"  gradient   cosine {part['gradient_cosine']:.5f}, length x {part['gradient_length_ratio']:.4f}",
+            f"  gradient   cosine {part['gradient_cosine']:.6f}, length x {part['gradient_length_ratio']:.4f}",
         ]
     if part := found.get("directions"):
         lines += [
             f"painted eyes, {found['train_steps']} steps, {UNSEEN} unseen latents:",
-            f"  z' - z     cosine {part['moves_cosine_median']:.5f}, worst {part['moves_cosine_worst']:.5f} "
+            f"  z' - z     cosine {part['moves_cosine_median']:.6f}, worst {part['moves_cosine_worst']:.6f} "
             f"(with the untrained start {part['moves_cosine_untrained']:.3f})",
-            f"  achieved   float32 {part['achieved_float32']:.3f}, bfloat16 {part['achieved_bfloat16']:.3f}",
+            f"  achieved   float32 {part['achieved_float32']:.4f}, bfloat16 {part['achieved_bfloat16']:.4f}",
         ]
     return lines
 
