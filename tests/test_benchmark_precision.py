@@ -38,6 +38,7 @@ def test_the_same_is_no_loss():
     assert (numbers["gradient_cosine"], numbers["gradient_length_ratio"]) == pytest.approx((1, 1))
 
 
+@pytest.mark.slow
 def test_the_tiny_networks_lose_little_but_something(generator, tmp_path):
     bench = workbench.prepare(tiny_runs.config(generator, platform="cpu"), str(tmp_path / "run"))
     numbers = precision.of_bench(bench, 4, calibrate=False)
@@ -49,6 +50,7 @@ def test_the_tiny_networks_lose_little_but_something(generator, tmp_path):
     assert 0.9 < numbers["gradient_length_ratio"] < 1.1
 
 
+@pytest.mark.slow
 def test_learned_directions_of_both_precisions_are_compared_and_told(generator, tmp_path):
     fields = {"train__num_steps": 4, "train__learning_rate": 1e-1, "evaluate__after_train": True, "evaluate__count": 2}
 

@@ -107,6 +107,7 @@ def test_the_run_in_time_and_money(config):
     assert told == "1000 steps: at least 0.3 h, 2.2 chip-hours, 2.67 at 1.2 a chip-hour"
 
 
+@pytest.mark.slow
 def test_a_plan_needs_no_weights_and_no_workdir(config, mesh):
     found = plan.compiled(config, mesh)
     assert found.samples == 2
@@ -115,6 +116,7 @@ def test_a_plan_needs_no_weights_and_no_workdir(config, mesh):
     assert found.flops / found.samples == pytest.approx(90e9, rel=0.05)
 
 
+@pytest.mark.slow
 def test_loops_over_micro_batches_are_counted_in_full(config, mesh):
     config.train.batch_size = 4
     whole = plan.compiled(config, mesh)
