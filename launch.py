@@ -2,6 +2,7 @@
 
     python launch.py --config=configs/demo.py --workdir=runs/demo                  learns, then evaluates
     python launch.py --job=evaluate --config=configs/demo.py --workdir=runs/demo   evaluates what was learned
+    python launch.py --job=plan --config=configs/creativity.py --config.plan.topology=v5e:2x4    compiles, runs nothing
 
 Any field of the config is set with --config.FIELD=VALUE, for example --config.train.num_steps=500; configs/default.py
 lists and explains them. Exit codes: 0 done, 2 wrong input (one line says what), 1 a bug.
@@ -16,7 +17,7 @@ from latentjax import command_line
 from latentjax import config as configs
 from latentjax.errors import InputError
 
-JOBS = ("train", "evaluate")
+JOBS = ("train", "evaluate", "plan")
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, configs.ConfigDict]:
@@ -29,9 +30,11 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, configs.ConfigDict]
         "python launch.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", required=True, help="a config file, with variants after a colon")
-    parser.add_argument("--workdir", required=True, help="the run folder: made, or gone on with")
+    parser.add_argument("--workdir", help="the run folder: made, or gone on with; --job=plan needs none")
     parser.add_argument("--job", choices=JOBS, default="train", help="what to do (default: train)")
     flags, rest = parser.parse_known_args(arguments)
+    if flags.workdir is None and flags.job != "plan":
+        raise InputError("--workdir", "is missing", "see python launch.py --help")
     config = configs.load(flags.config)
     configs.check_fields(config, default.get_config())
     while rest:

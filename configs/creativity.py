@@ -11,7 +11,10 @@ Expected (paper): mean scores rise over alpha and exceed the one-direction basel
 
 from configs import default
 
-VARIANTS = {f"biggan{size}": {"generator.weights": f"weights/biggan{size}"} for size in (128, 256, 512)}
+VARIANTS = {
+    f"biggan{size}": {"generator.weights": f"weights/biggan{size}", "plan.generator": f"biggan{size}"}
+    for size in (128, 256, 512)
+}
 # the published code and README where they differ from the paper or from us, see docs/differences.md; but for the
 # unseeded noise: such a run cannot be repeated, or compared with anything
 VARIANTS["reference"] = {
@@ -26,7 +29,9 @@ VARIANTS["reference"] = {
 def get_config(variants: str = ""):
     """The paper's recipe: RAdam 1e-3, 400K steps at batch 8."""
     c = default.get_config()
+    c.precision = "auto"
     c.generator.weights = "weights/biggan512"
     c.assessor.weights = "weights/creative"
     c.evaluate.batch_size = 1  # 11 images of 512 pixels at once
+    c.plan.generator, c.plan.assessor = "biggan512", "efficientnet-b0"
     return default.with_variants(c, variants, VARIANTS)

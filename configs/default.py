@@ -14,7 +14,9 @@ def get_config() -> config_dict.ConfigDict:
     """The paper's recipe without weights."""
     c = config_dict.ConfigDict()
     c.platform = "any"  # any | cpu | gpu | tpu; no silent fallback
-    c.precision = "float32"  # float32 (exact) | bfloat16 (generator only)
+    # float32 (exact) | bfloat16 (convolutions of generator and assessor) | auto: bfloat16 on a GPU or TPU
+    c.precision = "float32"
+    c.forms = "auto"  # how layers are written: the backend's | plain | cpu | gpu | tpu (latentjax/layers.py)
 
     c.generator = config_dict.ConfigDict()
     c.generator.weights = ""  # a model folder, or embedded:painted-eyes
@@ -49,6 +51,7 @@ def get_config() -> config_dict.ConfigDict:
     c.train = config_dict.ConfigDict()
     c.train.num_steps = 400_000
     c.train.batch_size = 8  # latents a step, over all devices
+    c.train.micro_batches = 1  # parts of the batch worked on after one another, for memory
     c.train.alphas_per_latent = 1  # edits that share one unedited pass
     c.train.clip_alphas = False  # only alphas with 0 < score + alpha < 1; for scores in [0, 1]
     c.train.angle_weight = 0.1  # several directions: of the cosines between them
@@ -92,6 +95,15 @@ def get_config() -> config_dict.ConfigDict:
     c.evaluate.skip_bad = False  # go on without latent files that are wrong
     c.evaluate.before_train = False  # also evaluate the untrained transformer
     c.evaluate.after_train = True
+
+    c.plan = config_dict.ConfigDict()
+    c.plan.topology = (
+        ""  # a TPU slice to compile for: v5e:2x4 | v6e:2x4 | v5p:2x2x2 | v4:2x2x2 ...; empty: what is here
+    )
+    c.plan.generator = ""  # where generator.weights are not there yet: biggan128 | biggan256 | biggan512
+    c.plan.assessor = ""  # likewise: efficientnet-b0 ... b7
+    c.plan.largest_batch = True  # search for the largest batch that fits, by further compilations
+    c.plan.price_per_chip_hour = 0.0  # in any currency
     return c
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from latentjax.objective import Edit, Frozen, Networks, assess, misses
+from latentjax.objective import Asked, Frozen, Networks, assess, misses
 
 
 class Ascent(NamedTuple):
@@ -38,14 +38,13 @@ def ascend(
     """
     (batch, latent_dim), count = z.shape, len(alphas)
     start = jnp.repeat(z, count, 0), jnp.repeat(y, count, 0)
-    alpha = jnp.tile(jnp.asarray(alphas, z.dtype), batch)[:, None]
-    images, scores, kept = assess(networks, frozen, *start)
+    alpha = jnp.tile(jnp.asarray(alphas, z.dtype), batch)
+    _, scores, kept = assess(networks, frozen, *start)
+    asked = Asked(scores + alpha, kept)
     length = jnp.linalg.norm(start[0], axis=1, keepdims=True)
 
     def miss(point: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        edited_images, edited_scores, edited_kept = assess(networks, frozen, *point)
-        edit = Edit(scores, alpha, edited_scores[:, None], kept, edited_kept[:, None], images, edited_images)
-        rows = misses(edit, settings.kept)[:, 0]
+        rows, _ = misses(networks, frozen, point, asked, settings.kept)
         return rows.sum(), rows
 
     def better(best: tuple, point: tuple[jax.Array, jax.Array], rows: jax.Array) -> tuple:
@@ -71,7 +70,7 @@ def ascend(
             moved_z = length * moved_z / jnp.linalg.norm(moved_z, axis=1, keepdims=True)
         return ((moved_z, point[1] - stride * down_y), best), None
 
-    untouched = start, alpha[:, 0] ** 2
+    untouched = start, alpha**2
     (point, best), _ = jax.lax.scan(step, (start, untouched), length=settings.steps)
     (z, y), _ = better(best, point, miss(point)[1])
     return z.reshape(batch, count, latent_dim), y.reshape(batch, count, -1)

@@ -32,6 +32,7 @@ POSITIVE = (
     "transformer.num_directions",
     "train.batch_size",
     "train.alphas_per_latent",
+    "train.micro_batches",
     "train.learning_rate",
     "train.log_every",
     "train.checkpoint_every",
@@ -47,6 +48,7 @@ NOT_NEGATIVE = (
     "transformer.noise_dim_y",
     "train.num_steps",
     "train.angle_weight",
+    "plan.price_per_chip_hour",
     "train.warmup_steps",
     "train.weight_decay",
     "train.clip_norm",
@@ -63,7 +65,7 @@ OPTIONAL = (
 SEEDS = ("train.seed", "evaluate.seed")
 CHOICES = {
     "platform": ("any", "cpu", "gpu", "tpu"),
-    "precision": ("float32", "bfloat16"),
+    "precision": ("float32", "bfloat16", "auto"),
     "train.optimizer": ("radam", "adam"),
     "train.schedule": ("constant", "cosine"),
     "train.angle_form": ("mean", "published"),

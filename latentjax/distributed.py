@@ -54,6 +54,13 @@ def by_row(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
+def compiler_options(mesh: Mesh) -> dict[str, str]:
+    """What XLA is told beside its defaults: TPUs with 128 MiB of vector memory fuse more when lent 32 than 16."""
+    roomy = {"TPU v5 lite", "TPU v6 lite"}
+    lent = {device.device_kind for device in mesh.devices.flat} <= roomy
+    return {"xla_tpu_scoped_vmem_limit_kib": "32768"} if lent else {}
+
+
 def check_divisible(batch: int, mesh: Mesh, field: str) -> None:
     """Refuses a batch that the devices cannot share evenly.
 

@@ -1,73 +1,108 @@
-"""Layers whose plain form is slow on some backend; each is the same function in every form.
-
-XLA's CPU backend runs grouped convolutions about six times slower than the sum of shifted products, and spends
-three quarters of a strided transposed convolution on inserted zeros; accelerators do best with the plain forms.
-"""
-
-import functools
+"""The layers of the networks; what is dear in them is in latentjax/convolutions.py."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-Padding = str | tuple[tuple[int, int], tuple[int, int]]
+from latentjax.convolutions import (
+    Padding,
+    conv,
+    convolve,
+    depthwise_conv,
+    matmul,
+    precision_of,
+    transposed_conv,
+    upsample_conv,
+    upsampled_shortcut,
+)
+from latentjax.forms import active
+
+CHUNK = 1024  # queries whose attention scores are held at a time
 
 
-def on_cpu() -> bool:
-    """Whether computations go to the CPU unless told otherwise."""
-    return jax.default_backend() == "cpu"
+def attention(queries: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
+    """softmax(q k^T) v in float32 where it matters: [B, Q, C], [B, K, C], [B, K, V] -> [B, Q, V], without scaling.
 
-
-def upsample(x: jax.Array) -> jax.Array:
-    """Nearest-neighbour x2: [B, H, W, C] -> [B, 2H, 2W, C]."""
-    b, h, w, c = x.shape
-    return jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
-
-
-def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
-    """One k x k filter a channel: [B, H, W, C] with kernel [k, k, 1, C] -> [B, H', W', C]."""
-    if not on_cpu():
-        return lax.conv_general_dilated(
-            x,
-            kernel,
-            (stride, stride),
-            padding,
-            dimension_numbers=DIMENSIONS,
-            feature_group_count=x.shape[-1],
-        )
-    k = kernel.shape[0]
-    if isinstance(padding, str):
-        rows, columns = lax.padtype_to_pads(x.shape[1:3], (k, k), (stride, stride), padding)
-    else:
-        rows, columns = padding
-    x = jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
-    h, w = ((size - k) // stride + 1 for size in x.shape[1:3])
-    height, width = (h - 1) * stride + 1, (w - 1) * stride + 1
-    taps = (x[:, i : i + height : stride, j : j + width : stride] * kernel[i, j] for i in range(k) for j in range(k))
-    return functools.reduce(jnp.add, taps)
-
-
-def transposed_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """PyTorch's ConvTranspose2d(4, stride 2, padding 1): [B, H, W, I] with [4, 4, I, O] -> [B, 2H, 2W, O].
-
-    The kernel is stored flipped, ready for correlation.
+    In chunks, [B, CHUNK, K] scores are held at a time and none of them until the gradient.
     """
-    # with few outputs the inserted zeros cost less than the interleaving
-    if not on_cpu() or kernel.shape[-1] < 16:
-        return lax.conv_general_dilated(
-            x, kernel, (1, 1), ((2, 2), (2, 2)), lhs_dilation=(2, 2), dimension_numbers=DIMENSIONS
-        )
-    b, h, w, _ = x.shape
-    # an output row of phase a sees only the kernel rows a, a + 2, for the input rows i - 1 + a, i + a
-    phases = [
-        lax.conv_general_dilated(x, kernel[a::2, c::2], (1, 1), ((1 - a, a), (1 - c, c)), dimension_numbers=DIMENSIONS)
-        for a in range(2)
-        for c in range(2)
-    ]
-    out = jnp.stack(phases, axis=3).reshape(b, h, w, 2, 2, -1)
-    return out.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, -1)
+
+    def attended(queries: jax.Array) -> jax.Array:
+        exact = jnp.promote_types(queries.dtype, jnp.float32)
+        precision = precision_of(queries, keys, values)
+        scores = jnp.einsum("bqc,bkc->bqk", queries, keys, precision=precision, preferred_element_type=exact)
+        weights = jax.nn.softmax(scores, axis=-1).astype(values.dtype)
+        return jnp.einsum("bqk,bkc->bqc", weights, values, precision=precision)
+
+    batch, count, width = queries.shape
+    if active().attention == "whole" or count <= CHUNK or count % CHUNK:
+        return attended(queries)
+    chunks = queries.reshape(batch, count // CHUNK, CHUNK, width).swapaxes(0, 1)
+    return lax.map(jax.checkpoint(attended), chunks).swapaxes(0, 1).reshape(batch, count, -1)
+
+
+class FixedNorm(nnx.BatchNorm):
+    """Batch normalisation by fixed statistics, in float32; the result has the input's dtype."""
+
+    def __init__(self, features: int, epsilon: float, *, rngs: nnx.Rngs):
+        super().__init__(features, use_running_average=True, epsilon=epsilon, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return super().__call__(x).astype(x.dtype)
+
+
+class Conv(nnx.Module):
+    """A convolution of stride 1; see `conv`."""
+
+    def __init__(
+        self, in_features: int, out_features: int, kernel_size: int = 1, *, use_bias: bool = True, rngs: nnx.Rngs
+    ):
+        shape = (kernel_size, kernel_size, in_features, out_features)
+        self.kernel = nnx.Param(nnx.initializers.lecun_normal()(rngs.params(), shape))
+        self.bias = nnx.Param(jnp.zeros(out_features)) if use_bias else None
+
+    def convolved(self, x: jax.Array) -> jax.Array:
+        """The layer without its bias."""
+        return conv(x, self.kernel[...])
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        out = self.convolved(x)
+        return out if self.bias is None else out + self.bias[...]
+
+
+class StridedConv(Conv):
+    """A convolution without bias, with any stride and padding."""
+
+    def __init__(
+        self, in_features: int, out_features: int, kernel_size: int, stride: int, padding: Padding, *, rngs: nnx.Rngs
+    ):
+        super().__init__(in_features, out_features, kernel_size, use_bias=False, rngs=rngs)
+        self.stride, self.padding = stride, padding
+
+    def convolved(self, x: jax.Array) -> jax.Array:
+        return convolve(x, self.kernel[...], self.stride, self.padding)
+
+
+class UpsampleConv(Conv):
+    """A 3x3 convolution of the upsampled map; see `upsample_conv`."""
+
+    def convolved(self, x: jax.Array) -> jax.Array:
+        return upsample_conv(x, self.kernel[...])
+
+
+class UpsampledShortcut(Conv):
+    """A 1x1 convolution and a x2 upsampling; see `upsampled_shortcut`."""
+
+    def convolved(self, x: jax.Array) -> jax.Array:
+        return upsampled_shortcut(x, self.kernel[...])
+
+
+class Linear(nnx.Linear):
+    """A linear layer in the precision of its weights."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        out = matmul(x, self.kernel[...])
+        return out if self.bias is None else out + self.bias[...]
 
 
 class DepthwiseConv(nnx.Module):

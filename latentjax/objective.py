@@ -41,15 +41,11 @@ class Penalties(NamedTuple):
 
 
 class Edit(NamedTuple):
-    """One forward pass of the objective; m is the number of alphas a latent, n of kept scores."""
+    """What a pass of the objective found; m is the number of alphas a latent."""
 
     scores: jax.Array  # [B]
     alpha: jax.Array  # [B, m]
     edited_scores: jax.Array  # [B, m]
-    kept: jax.Array  # [B, n]
-    edited_kept: jax.Array  # [B, m, n]
-    images: jax.Array  # [B, R, R, 3] in [-1, 1]
-    edited_images: jax.Array  # [B * m, R, R, 3]
 
 
 def assess(networks: Networks, frozen: Frozen, z: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -60,43 +56,62 @@ def assess(networks: Networks, frozen: Frozen, z: jax.Array, y: jax.Array) -> tu
     return images, networks.assessor(frozen.assessor, images), kept
 
 
-def forward(networks: Networks, params: Any, frozen: Frozen, draws: dict[str, Any], *, clip: bool = False) -> Edit:
-    """Scores of the generated images and of the images of the moved latents, equation (1).
+class Asked(NamedTuple):
+    """What the images of N moved latents should score."""
 
-    Args:
-        networks, frozen: generator and assessor, and their weights.
-        params: the transformer's weights.
-        draws: z [B, Z], y [B, C], alpha [B, m] in (-.5, .5), noise_z and noise_y [B * m, n] or None, and the
-            index of the direction that is followed.
-        clip: map each alpha onto those that keep the requested score inside (0, 1).
+    scores: jax.Array  # [N]
+    kept: jax.Array  # [N, n]: as before the edit
+
+
+def misses(
+    networks: Networks, frozen: Frozen, point: Any, asked: Asked, kept_weights: tuple[float, ...]
+) -> tuple[jax.Array, jax.Array]:
+    """(A(G(z', y')) - asked)^2 [N] plus the weighted squares of the kept scores' changes, and the scores [N]."""
+    _, scores, kept = assess(networks, frozen, *point)
+    changes = (kept - asked.kept) ** 2
+    return (scores - asked.scores) ** 2 + changes @ jnp.asarray(kept_weights, changes.dtype), scores
+
+
+def in_parts(function: Callable[..., Any], parts: int, *rows: Any) -> Any:
+    """function(*rows), whose rows do not depend on each other, on `parts` of the rows after one another.
+
+    Part j has rows j, j + parts, ...: where rows are spread over devices, each device has its share of every part.
     """
-    z, y, alpha = draws["z"], draws["y"], draws["alpha"]
-    # no gradient flows through the unedited pass: nothing in it depends on params
-    images, scores, kept = jax.lax.stop_gradient(assess(networks, frozen, z, y))
-    if clip:
-        alpha = clip_alpha(alpha, scores[:, None])
-    moved = networks.transformer(params, *edited_rows(draws), alpha.reshape(-1), noise_of(draws), draws["direction"])
-    edited_images, edited_scores, edited_kept = assess(networks, frozen, *moved)
-    edited_kept = edited_kept.reshape(*alpha.shape, -1)
-    return Edit(scores, alpha, edited_scores.reshape(alpha.shape), kept, edited_kept, images, edited_images)
+    if parts == 1:
+        return function(*rows)
+    split = jax.tree.map(lambda a: a.reshape(len(a) // parts, parts, *a.shape[1:]).swapaxes(0, 1), rows)
+    found = jax.lax.map(lambda part: function(*part), split)
+    return jax.tree.map(lambda a: a.swapaxes(0, 1).reshape(parts * a.shape[1], *a.shape[2:]), found)
 
 
-def edited_rows(draws: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
-    """z [B * m, Z] and y [B * m, C]: every latent once for each of its alphas."""
-    m = draws["alpha"].shape[1]
-    return jnp.repeat(draws["z"], m, 0), jnp.repeat(draws["y"], m, 0)
+def misses_in_parts(
+    networks: Networks, frozen: Frozen, point: Any, asked: Asked, kept_weights: tuple[float, ...], parts: int
+) -> tuple[jax.Array, jax.Array]:
+    """`misses`, holding the activations of one part of the rows at a time, also for the gradient to `point`.
 
+    Rows do not depend on each other, so each part's gradient is taken at once and scaled when it is asked for:
+    nothing is computed twice.
+    """
+    if parts == 1:
+        return misses(networks, frozen, point, asked, kept_weights)
 
-def noise_of(draws: dict[str, Any]) -> tuple[jax.Array | None, jax.Array | None]:
-    """The pair that a transformer takes."""
-    return draws["noise_z"], draws["noise_y"]
+    def part(point: Any, asked: Asked) -> tuple[jax.Array, Any]:
+        rows, scores = misses(networks, frozen, point, asked, kept_weights)
+        return rows.sum(), (rows, scores)
 
+    def with_gradient(point: Any, asked: Asked) -> Any:
+        (_, found), gradient = jax.value_and_grad(part, has_aux=True)(point, asked)
+        return found, gradient
 
-def misses(edit: Edit, kept_weights: tuple[float, ...] = ()) -> jax.Array:
-    """(s' - (s + alpha))^2 of each edit [B, m], and the weighted squares of the kept scores' changes."""
-    change = (edit.edited_kept - edit.kept[:, None]) ** 2
-    asked = (edit.edited_scores - (edit.scores[:, None] + edit.alpha)) ** 2
-    return asked + change @ jnp.asarray(kept_weights, change.dtype)
+    @jax.custom_vjp
+    def whole(point: Any) -> Any:
+        return in_parts(lambda *rows: part(*rows)[1], parts, point, asked)
+
+    def backward(gradient: Any, cotangents: Any) -> Any:
+        return (jax.tree.map(lambda rows: rows * cotangents[0][:, None], gradient),)
+
+    whole.defvjp(lambda point: in_parts(with_gradient, parts, point, asked), backward)
+    return whole(point)
 
 
 def angles(directions: jax.Array, chosen: jax.Array | int, form: str) -> jax.Array:
@@ -127,15 +142,39 @@ def loss(
     *,
     clip: bool = False,
     penalties: Penalties | None = None,
+    parts: int = 1,
 ) -> tuple[jax.Array, Edit]:
-    """Equation (2), mean (A(G(z', y')) - (A(G(z, y)) + alpha))^2, plus penalties; and the pass it was computed from."""
+    """Equation (2), mean (A(G(z', y')) - (A(G(z, y)) + alpha))^2, plus penalties.
+
+    Args:
+        networks, frozen: generator and assessor, and their weights.
+        params: the transformer's weights.
+        draws: z [B, Z], y [B, C], alpha [B, m] in (-.5, .5), noise_z and noise_y [B * m, n] or None, and the
+            index of the direction that is followed.
+        clip: map each alpha onto those that keep the requested score inside (0, 1).
+        penalties: what is added.
+        parts: how many parts the batch is worked on in, after one another; B must be divisible by it.
+
+    Returns:
+        The loss and the scores that it was computed from.
+    """
     penalties = penalties or Penalties()
-    edit = forward(networks, params, frozen, draws, clip=clip)
-    value = jnp.mean(misses(edit, penalties.kept))
+    z, y, alpha = draws["z"], draws["y"], draws["alpha"]
+    # no gradient flows through the unedited pass: nothing in it depends on params
+    scores, kept = jax.lax.stop_gradient(in_parts(lambda *row: assess(networks, frozen, *row)[1:], parts, z, y))
+    if clip:
+        alpha = clip_alpha(alpha, scores[:, None])
+    m = alpha.shape[1]
+    start = jnp.repeat(z, m, 0), jnp.repeat(y, m, 0)
+    noise = draws["noise_z"], draws["noise_y"]
+    moved = networks.transformer(params, *start, alpha.reshape(-1), noise, draws["direction"])
+    asked = Asked((scores[:, None] + alpha).reshape(-1), jnp.repeat(kept, m, 0))
+    missed, edited_scores = misses_in_parts(networks, frozen, moved, asked, penalties.kept, parts)
+    value = jnp.mean(missed)
     if networks.directions is not None and penalties.angle:
-        directions = networks.directions(params, *edited_rows(draws), noise_of(draws))
+        directions = networks.directions(params, *start, noise)
         value += penalties.angle * angles(directions, draws["direction"], penalties.angle_form)
-    return value, edit
+    return value, Edit(scores, alpha, edited_scores.reshape(alpha.shape))
 
 
 def along(

@@ -1,5 +1,6 @@
 """Training: stopped and gone on with it is bit for bit the same, it moves the transformer alone, and it learns."""
 
+import collections
 import json
 import re
 import signal
@@ -400,6 +401,23 @@ def test_frozen_weights_are_arguments_of_the_step(bench):
     assert all(len(shape) == 1 for shape in found), found
     # and weights that are not known yet are enough to trace it
     jax.eval_shape(step, state, jax.eval_shape(lambda: bench.frozen))
+
+
+def test_nothing_is_traced_twice(generator, tmp_path, monkeypatch, caplog):
+    traced = collections.Counter()
+
+    def counting(name):
+        traces = getattr(objective, name)
+        monkeypatch.setattr(objective, name, lambda *words, **named: traced.update([name]) or traces(*words, **named))
+
+    counting("loss")
+    counting("along")
+    evaluations = {"evaluate__before_train": True, "evaluate__after_train": True}
+    with jax.log_compiles():
+        train.run(tiny_runs.config(generator, train__num_steps=4, train__samples_every=2, **evaluations), str(tmp_path))
+    programs = collections.Counter(re.findall(r"Finished XLA compilation of jit\((\w+)\)", caplog.text))
+    assert (programs["step"], programs["_measure"]) == (1, 1)
+    assert traced == {"loss": programs["step"], "along": programs["_measure"]}
 
 
 # ---- the optimizer

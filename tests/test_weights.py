@@ -1,6 +1,8 @@
 """Model folders come back as they were written, or are refused."""
 
+import hashlib
 import json
+import re
 import shutil
 
 import jax.numpy as jnp
@@ -100,6 +102,23 @@ def test_weights_cut_short_are_noticed(folder, kept):
     file = folder / "weights.safetensors"
     file.write_bytes(file.read_bytes()[:kept])
     assert refusal(folder).startswith(f"{file}: does not match the checksum")
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", bytes(range(64)), b"[" * 100_000, b'{"a": {"dtype": "I8"}}'])
+def test_weights_of_another_format_are_refused_though_their_checksum_fits(folder, data):
+    data = len(data).to_bytes(8, "little") + data
+    (folder / "weights.safetensors").write_bytes(data)
+    edit(folder, weights_sha256=hashlib.sha256(data).hexdigest())
+    assert re.match(r".*/weights\.safetensors: (cannot be read \(|has other tensors than)", refusal(folder))
+
+
+def test_loaded_weights_stay_when_their_file_changes(folder):
+    module, _ = weights.load(folder, "generator")
+    before = {path: np.array(array) for path, array in weights.named(nnx.state(module)).items()}
+    with open(folder / "weights.safetensors", "r+b") as file:
+        file.write(bytes((folder / "weights.safetensors").stat().st_size))
+    for path, array in weights.named(nnx.state(module)).items():
+        np.testing.assert_array_equal(array, before[path])
 
 
 def test_missing_weights_are_noticed(folder):

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from latentjax.assessors.outputs import Output
-from latentjax.layers import DepthwiseConv, Padding
+from latentjax.convolutions import Padding, resize
+from latentjax.layers import Conv, DepthwiseConv, FixedNorm, Linear, StridedConv
 
 
 class Stage(NamedTuple):
@@ -96,31 +97,31 @@ class SqueezeExcite(nnx.Module):
     """Channels weighted by their averages over the map."""
 
     def __init__(self, features: int, squeezed: int, *, rngs: nnx.Rngs):
-        self.reduce = nnx.Linear(features, squeezed, rngs=rngs)
-        self.expand = nnx.Linear(squeezed, features, rngs=rngs)
+        self.reduce = Linear(features, squeezed, rngs=rngs)
+        self.expand = Linear(squeezed, features, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         weights = self.expand(nnx.silu(self.reduce(x.mean((1, 2)))))
-        return x * nnx.sigmoid(weights)[:, None, None]
+        return x * nnx.sigmoid(weights)[:, None, None].astype(x.dtype)
 
 
 class Block(nnx.Module):
     """Expand, filter each channel, squeeze and excite, project; add the input where shapes allow."""
 
     def __init__(self, plan: Plan, padding: str, epsilon: float, *, rngs: nnx.Rngs):
-        def norm(features: int) -> nnx.BatchNorm:
-            return nnx.BatchNorm(features, use_running_average=True, epsilon=epsilon, rngs=rngs)
+        def norm(features: int) -> FixedNorm:
+            return FixedNorm(features, epsilon, rngs=rngs)
 
         stage, in_features, out_features = plan.stage, plan.in_features, plan.out_features
         width = in_features * stage.expansion
         expands = stage.expansion > 1
-        self.expand = nnx.Conv(in_features, width, (1, 1), use_bias=False, rngs=rngs) if expands else None
+        self.expand = Conv(in_features, width, use_bias=False, rngs=rngs) if expands else None
         self.expand_norm = norm(width) if expands else None
         pads = conv_padding(padding, stage.kernel_size, plan.stride, plan.size)
         self.depthwise = DepthwiseConv(width, stage.kernel_size, plan.stride, pads, rngs=rngs)
         self.depthwise_norm = norm(width)
         self.squeeze_excite = SqueezeExcite(width, max(1, in_features // 4), rngs=rngs)
-        self.project = nnx.Conv(width, out_features, (1, 1), use_bias=False, rngs=rngs)
+        self.project = Conv(width, out_features, use_bias=False, rngs=rngs)
         self.project_norm = norm(out_features)
         self.residual = plan.stride == 1 and in_features == out_features
 
@@ -171,20 +172,20 @@ class EfficientNet(nnx.Module):
         self.image_size = image_size
         self.mean, self.std = tuple(mean), tuple(std)
 
-        def norm(features: int) -> nnx.BatchNorm:
-            return nnx.BatchNorm(features, use_running_average=True, epsilon=bn_epsilon, rngs=rngs)
+        def norm(features: int) -> FixedNorm:
+            return FixedNorm(features, bn_epsilon, rngs=rngs)
 
         plans = blocks_of(variant)
         features = plans[0].in_features
         stem_padding = conv_padding(padding, 3, 2, size)
-        self.stem = nnx.Conv(3, features, (3, 3), 2, padding=stem_padding, use_bias=False, rngs=rngs)
+        self.stem = StridedConv(3, features, 3, 2, stem_padding, rngs=rngs)
         self.stem_norm = norm(features)
         self.blocks = nnx.List(Block(plan, padding, bn_epsilon, rngs=rngs) for plan in plans)
         features = plans[-1].out_features
         head = scaled_width(1280, width)
-        self.head = nnx.Conv(features, head, (1, 1), use_bias=False, rngs=rngs)
+        self.head = Conv(features, head, use_bias=False, rngs=rngs)
         self.head_norm = norm(head)
-        self.classifier = nnx.Linear(head, num_classes, rngs=rngs)
+        self.classifier = Linear(head, num_classes, rngs=rngs)
 
     def preprocess(self, images: jax.Array) -> jax.Array:
         """Images [B, H, W, 3] in [-1, 1] -> the network's input [B, image_size, image_size, 3].
@@ -192,17 +193,17 @@ class EfficientNet(nnx.Module):
         Clipped, resized bilinearly without antialias (as the published code judges), then normalised.
         """
         images = jnp.clip((images + 1) / 2, 0, 1)
-        shape = (images.shape[0], self.image_size, self.image_size, 3)
-        images = jax.image.resize(images, shape, "linear", antialias=False)
+        images = resize(images, self.image_size)
         return (images - jnp.array(self.mean, images.dtype)) / jnp.array(self.std, images.dtype)
 
     def logits(self, images: jax.Array) -> jax.Array:
-        """Images [B, H, W, 3] in [-1, 1] -> class logits [B, num_classes]."""
-        x = nnx.silu(self.stem_norm(self.stem(self.preprocess(images))))
+        """Images [B, H, W, 3] in [-1, 1] -> class logits [B, num_classes], float32."""
+        x = self.preprocess(images).astype(self.stem.kernel.dtype)
+        x = nnx.silu(self.stem_norm(self.stem(x)))
         for block in self.blocks:
             x = block(x)
         x = nnx.silu(self.head_norm(self.head(x)))
-        return self.classifier(x.mean((1, 2)))
+        return self.classifier(x.mean((1, 2), dtype=jnp.float32))
 
     def statistic(self, images: jax.Array) -> jax.Array:
         """Images [B, H, W, 3] in [-1, 1] -> what centre and slope act on, [B] float32."""

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from latentjax.layers import upsample
+from latentjax.layers import Conv, FixedNorm, Linear, UpsampleConv, UpsampledShortcut, attention
 
 
 class Architecture(NamedTuple):
@@ -35,8 +35,8 @@ class ConditionalNorm(nnx.Module):
     def __init__(self, features: int, condition_dim: int, *, rngs: nnx.Rngs):
         self.mean = nnx.BatchStat(jnp.zeros(features))
         self.var = nnx.BatchStat(jnp.ones(features))
-        self.gain = nnx.Linear(condition_dim, features, use_bias=False, rngs=rngs)
-        self.bias = nnx.Linear(condition_dim, features, use_bias=False, rngs=rngs)
+        self.gain = Linear(condition_dim, features, use_bias=False, rngs=rngs)
+        self.bias = Linear(condition_dim, features, use_bias=False, rngs=rngs)
 
     def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
         gain = (1 + self.gain(condition)) * jax.lax.rsqrt(self.var[...] + 1e-4)
@@ -49,24 +49,23 @@ class Block(nnx.Module):
 
     def __init__(self, in_features: int, out_features: int, condition_dim: int, *, rngs: nnx.Rngs):
         self.norm0 = ConditionalNorm(in_features, condition_dim, rngs=rngs)
-        self.conv0 = nnx.Conv(in_features, out_features, (3, 3), rngs=rngs)
+        self.conv0 = UpsampleConv(in_features, out_features, 3, rngs=rngs)
         self.norm1 = ConditionalNorm(out_features, condition_dim, rngs=rngs)
-        self.conv1 = nnx.Conv(out_features, out_features, (3, 3), rngs=rngs)
-        self.shortcut = nnx.Conv(in_features, out_features, (1, 1), rngs=rngs)
+        self.conv1 = Conv(out_features, out_features, 3, rngs=rngs)
+        self.shortcut = UpsampledShortcut(in_features, out_features, rngs=rngs)
 
     def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
-        h = upsample(nnx.relu(self.norm0(x, condition)))
-        h = nnx.relu(self.norm1(self.conv0(h), condition))
-        # a 1x1 convolution and the nearest upsampling commute; this order costs a quarter
-        return self.conv1(h) + upsample(self.shortcut(x))
+        h = self.conv0(nnx.relu(self.norm0(x, condition)))
+        h = self.conv1(nnx.relu(self.norm1(h, condition)))
+        return h + self.shortcut(x)
 
 
 class SelfAttention(nnx.Module):
     """Every position attends to a 2x2-pooled map (SAGAN); the softmax has no scaling."""
 
     def __init__(self, features: int, *, rngs: nnx.Rngs):
-        def conv(into: int, out: int) -> nnx.Conv:
-            return nnx.Conv(into, out, (1, 1), use_bias=False, rngs=rngs)
+        def conv(into: int, out: int) -> Conv:
+            return Conv(into, out, use_bias=False, rngs=rngs)
 
         self.theta = conv(features, features // 8)
         self.phi = conv(features, features // 8)
@@ -81,10 +80,8 @@ class SelfAttention(nnx.Module):
             return nnx.max_pool(maps, (2, 2), strides=(2, 2)).reshape(b, h * w // 4, -1)
 
         queries = self.theta(x).reshape(b, h * w, -1)
-        scores = jnp.einsum("bqc,bkc->bqk", queries, pooled(self.phi(x)))
-        weights = jax.nn.softmax(scores.astype(jnp.float32), axis=-1).astype(x.dtype)
-        attended = jnp.einsum("bqk,bkc->bqc", weights, pooled(self.g(x))).reshape(b, h, w, -1)
-        return self.gamma[...] * self.o(attended) + x
+        attended = attention(queries, pooled(self.phi(x)), pooled(self.g(x)))
+        return self.gamma[...] * self.o(attended.reshape(b, h, w, -1)) + x
 
 
 class BigGAN(nnx.Module):
@@ -112,14 +109,14 @@ class BigGAN(nnx.Module):
         self.resolution, self.num_classes, self.latent_dim = resolution, num_classes, architecture.latent_dim
         self.attention_before = architecture.attention_before
         self.chunk_dim = self.latent_dim // len(widths)
-        self.embedding = nnx.Linear(num_classes, embedding_dim, use_bias=False, rngs=rngs)
-        self.input = nnx.Linear(self.chunk_dim, 4 * 4 * widths[0], rngs=rngs)
+        self.embedding = Linear(num_classes, embedding_dim, use_bias=False, rngs=rngs)
+        self.input = Linear(self.chunk_dim, 4 * 4 * widths[0], rngs=rngs)
         self.blocks = nnx.List(
             Block(into, out, self.chunk_dim + embedding_dim, rngs=rngs) for into, out in itertools.pairwise(widths)
         )
         self.attention = SelfAttention(widths[self.attention_before], rngs=rngs)
-        self.last_norm = nnx.BatchNorm(channels, use_running_average=True, epsilon=architecture.last_epsilon, rngs=rngs)
-        self.last_conv = nnx.Conv(channels, 3, (3, 3), rngs=rngs)
+        self.last_norm = FixedNorm(channels, architecture.last_epsilon, rngs=rngs)
+        self.last_conv = Conv(channels, 3, 3, rngs=rngs)
 
     def __call__(self, z: jax.Array, y: jax.Array) -> jax.Array:
         first, *chunks = jnp.split(z, len(self.blocks) + 1, axis=1)
@@ -129,5 +126,5 @@ class BigGAN(nnx.Module):
             if i == self.attention_before:
                 x = self.attention(x)
             x = block(x, jnp.concatenate([chunk, embedding], axis=1))
-        x = nnx.relu(self.last_norm(x).astype(x.dtype))
+        x = nnx.relu(self.last_norm(x))
         return jnp.tanh(self.last_conv(x).astype(jnp.float32))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from latentjax.layers import TransposedConv
+from latentjax.layers import FixedNorm, Linear, TransposedConv
 
 
 class DCGAN(nnx.Module):
@@ -30,10 +30,8 @@ class DCGAN(nnx.Module):
         self.latent_dim, self.num_classes = latent_dim, num_classes
         self.resolution = 4 * 2 ** len(widths)
         # a transposed convolution of a 1 x 1 map is a linear layer
-        self.input = nnx.Linear(latent_dim + num_classes, 4 * 4 * widths[0], use_bias=False, rngs=rngs)
-        self.norms = nnx.List(
-            nnx.BatchNorm(width, use_running_average=True, epsilon=1e-5, rngs=rngs) for width in widths
-        )
+        self.input = Linear(latent_dim + num_classes, 4 * 4 * widths[0], use_bias=False, rngs=rngs)
+        self.norms = nnx.List(FixedNorm(width, 1e-5, rngs=rngs) for width in widths)
         self.convs = nnx.List(
             TransposedConv(into, out, rngs=rngs) for into, out in zip(widths, (*widths[1:], 3), strict=True)
         )
@@ -41,5 +39,5 @@ class DCGAN(nnx.Module):
     def __call__(self, z: jax.Array, y: jax.Array) -> jax.Array:
         x = self.input(jnp.concatenate([z, y], axis=1)).reshape(z.shape[0], 4, 4, -1)
         for norm, conv in zip(self.norms, self.convs, strict=True):
-            x = conv(nnx.relu(norm(x).astype(x.dtype)))
+            x = conv(nnx.relu(norm(x)))
         return jnp.tanh(x.astype(jnp.float32))

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from latentjax import distributed, latents, networks, objective, pictures, weights
+from latentjax import distributed, latents, networks, objective, pictures, precision, weights
 from latentjax.ascent import Ascent, ascend
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
@@ -59,7 +59,7 @@ class Evaluation:
             twice = next(name for name in names if names.count(name) > 1)
             raise InputError(settings.latents or "latents", f"give two strips the name {twice}", "rename one")
         self.batch = distributed.shareable(settings.batch_size, bench.mesh)
-        self._sweep = jax.jit(self._measure)
+        self._sweep = jax.jit(self._measure, compiler_options=distributed.compiler_options(bench.mesh))
 
     def _measure(
         self, params: Any, frozen: objective.Frozen, rows: Any, direction: jax.Array
@@ -100,12 +100,20 @@ class Evaluation:
         self, params: Any, strips: list[Strip], direction: int = 0
     ) -> Iterator[tuple[Strip, np.ndarray, dict[str, list[float]]]]:
         """Strip, its tiles [A, R, R, 3] uint8 and its measures, for each strip; the last batch is padded."""
+        running: list[tuple[list[Strip], Any]] = []
         for start in range(0, len(strips), self.batch):
             group = strips[start : start + self.batch]
-            swept = self._sweep(params, self.bench.frozen, self._rows(group), np.int32(direction))
-            tiles, measured = jax.device_get(swept)
-            for i, strip in enumerate(group):
-                yield strip, tiles[i], {name: measured[name][i].tolist() for name in self.measures}
+            running.append((group, self._sweep(params, self.bench.frozen, self._rows(group), np.int32(direction))))
+            if len(running) > 1:  # the device works on the next batch while this one is fetched and drawn
+                yield from self._fetched(*running.pop(0))
+        for group, swept in running:
+            yield from self._fetched(group, swept)
+
+    def _fetched(self, group: list[Strip], swept: Any) -> Iterator[tuple[Strip, np.ndarray, dict[str, list[float]]]]:
+        """Strip, tiles and measures of a batch, from the device."""
+        tiles, measured = jax.device_get(swept)
+        for i, strip in enumerate(group):
+            yield strip, tiles[i], {name: measured[name][i].tolist() for name in self.measures}
 
     def _rows(self, group: list[Strip]) -> Any:
         """z, y and noise of a batch; the noise depends on the latent and the seed, not on its neighbours."""
@@ -228,7 +236,7 @@ class Evaluation:
             "transformer": identity_of(self.transformer, params),
             "settings": self.transformer.config if self.transformer else {"ascent": ascent},
             "direction": direction,
-            "precision": self.bench.config.precision,
+            "precision": precision.chosen(self.bench.config.precision, self.bench.mesh),
         }
 
 

@@ -1,5 +1,6 @@
 """Learns a transformer: equation (2), one jitted, donated, sharded step over all devices."""
 
+import functools
 import json
 import pathlib
 import time
@@ -66,6 +67,7 @@ def make_step(
     *,
     clip: bool,
     penalties: objective.Penalties | None = None,
+    parts: int = 1,
 ) -> Callable[[TrainState, objective.Frozen], tuple[TrainState, Metrics]]:
     """The training step as a pure function: draws, gradient to the transformer alone, update.
 
@@ -73,14 +75,14 @@ def make_step(
         nets: the three networks.
         chain: the optimizer.
         draw: step -> the draws of `objective.forward`.
-        clip, penalties: see `objective.loss`.
+        clip, penalties, parts: see `objective.loss`.
     """
 
     def step(state: TrainState, frozen: objective.Frozen) -> tuple[TrainState, Metrics]:
         draws = draw(state.step)
 
         def loss(params: Any) -> tuple[jax.Array, objective.Edit]:
-            return objective.loss(nets, params, frozen, draws, clip=clip, penalties=penalties)
+            return objective.loss(nets, params, frozen, draws, clip=clip, penalties=penalties, parts=parts)
 
         (value, edit), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
         updates, opt_state = chain.update(grads, state.opt_state, state.params)
@@ -103,7 +105,7 @@ def run(config: ConfigDict, workdir: str) -> None:
         what = f"is {config.evaluate.method}, and training is followed by an evaluation of what was learned"
         raise InputError("config.evaluate.method", what, "train without it, then add --job=evaluate")
     bench = prepare(config, workdir)
-    distributed.check_divisible(config.train.batch_size, bench.mesh, "config.train.batch_size")
+    check_batch(config.train, bench.mesh)
     if config.train.clip_alphas and not bench.assessor.bounded:
         what = "is for scores in [0, 1], which these may leave"
         raise InputError("config.train.clip_alphas", what, "leave it out")
@@ -143,13 +145,7 @@ def loop(
     train, first = bench.config.train, int(state.step)
     if first >= train.num_steps:
         return state
-    penalties = objective.Penalties(bench.assessor.kept_weights, train.angle_weight, train.angle_form)
-    draw = draws_of(bench, transformer)
-    compiled = jax.jit(
-        make_step(bench.networks(transformer), chain, draw, clip=train.clip_alphas, penalties=penalties),
-        donate_argnums=0,
-        out_shardings=distributed.replicated(bench.mesh),
-    )
+    compiled = compiled_step(bench, transformer, chain)
     unit = train.batch_size * train.alphas_per_latent
     with (
         Log(bench.folder.path, checkpoints, unit, first) as log,
@@ -167,6 +163,40 @@ def loop(
             if train.samples_every and (last or step % train.samples_every == 0):
                 evaluation.preview(state.params, step)
     return state
+
+
+def check_batch(train: ConfigDict, mesh: jax.sharding.Mesh) -> None:
+    """Refuses a batch that devices and micro-batches cannot share evenly.
+
+    Raises:
+        InputError: naming the field.
+    """
+    distributed.check_divisible(train.batch_size, mesh, "config.train.batch_size")
+    share = train.batch_size // mesh.size
+    if share % train.micro_batches:
+        what = f"{train.micro_batches} does not divide the {share} latents of a device"
+        raise InputError("config.train.micro_batches", what, "give a divisor of them")
+
+
+def compiled_step(
+    bench: Workbench, transformer: networks.LatentTransformer, chain: optax.GradientTransformation
+) -> Any:
+    """(state, frozen weights) -> (state, metrics), jitted; the state is donated."""
+    train = bench.config.train
+    step = make_step(
+        bench.networks(transformer),
+        chain,
+        draws_of(bench, transformer),
+        clip=train.clip_alphas,
+        penalties=objective.Penalties(bench.assessor.kept_weights, train.angle_weight, train.angle_form),
+        parts=train.micro_batches,
+    )
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        out_shardings=distributed.replicated(bench.mesh),
+        compiler_options=distributed.compiler_options(bench.mesh),
+    )
 
 
 def draws_of(bench: Workbench, transformer: networks.LatentTransformer) -> Callable[[jax.Array], dict[str, Any]]:
@@ -203,11 +233,8 @@ class Log:
     """
 
     def __init__(self, folder: pathlib.Path, checkpoints: Checkpoints, samples_per_step: int, first: int):
-        from tensorboardX import SummaryWriter
-
-        self._path = folder / "metrics.jsonl"
+        self._path, self._first = folder / "metrics.jsonl", first
         drop_after(self._path, first)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first + 1)
         self._checkpoints, self._samples = checkpoints, samples_per_step
         self._pending: list[Metrics] = []
         self._losses: list[float] = []
@@ -217,7 +244,15 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._board.close()
+        if "_board" in vars(self):
+            self._board.close()
+
+    @functools.cached_property
+    def _board(self) -> Any:
+        """The writer of tensorboard/, at the first write: its import takes in all of torch where that is installed."""
+        from tensorboardX import SummaryWriter
+
+        return SummaryWriter(str(self._path.parent / "tensorboard"), purge_step=self._first + 1)
 
     def add(self, metrics: Metrics) -> None:
         """Keeps one step's metrics, still on the device."""

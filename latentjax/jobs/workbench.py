@@ -6,11 +6,21 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from absl import flags, logging
 from tqdm import tqdm
 
-from latentjax import calibration, class_vectors, distributed, embedded, latents, networks, terms, weights
+from latentjax import (
+    calibration,
+    class_vectors,
+    distributed,
+    embedded,
+    forms,
+    latents,
+    networks,
+    precision,
+    terms,
+    weights,
+)
 from latentjax import config as configs
 from latentjax.class_vectors import ClassVectors
 from latentjax.errors import InputError
@@ -57,14 +67,13 @@ class Workbench(NamedTuple):
 
     def networks(self, transformer: networks.LatentTransformer | None) -> Networks:
         """The networks as pure functions; without a transformer, latents stay."""
-        apply, directions = self.generator.apply, None
-        if self.config.precision == "bfloat16":
-            apply = functools.partial(in_bfloat16, self.generator)
+        directions = None
         if transformer is not None and transformer.num_directions > 1:
             directions = functools.partial(transformer.apply, method="directions")
         move = unmoved if transformer is None else transformer.apply
         kept = self.assessor.kept if self.assessor.kept_weights else None
-        return Networks(apply, self.assessor.apply, move, kept, directions)
+        generate = functools.partial(precision.generate, self.generator)
+        return Networks(generate, self.assessor.apply, move, kept, directions)
 
 
 def unmoved(params: None, z: jax.Array, y: jax.Array, *_: Any) -> tuple[jax.Array, jax.Array]:
@@ -88,9 +97,11 @@ def start(config: configs.ConfigDict) -> None:
     # JAX tells of every platform it does not find
     std_logging.getLogger("jax").setLevel("WARNING")
     distributed.start(config.platform)
-    # also under bfloat16: it is the generator's alone
+    # what is float32 stays so, also under bfloat16
     jax.config.update("jax_default_matmul_precision", "highest")
     jax.config.update("jax_compilation_cache_dir", str(embedded.cache_folder() / "compiled"))
+    # the small programs too: what draws initial weights and latents compiles in seconds all together
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
@@ -101,6 +112,7 @@ def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
     """
     folder = RunFolder(workdir, config)
     start(config)
+    forms.choose(config.forms)
     if not config.generator.weights:
         raise InputError("config.generator.weights", "is not set", "give a model folder or embedded:NAME")
     generator = networks.load_generator(config.generator.weights)
@@ -115,8 +127,8 @@ def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
         images = calibration.sampled_images(generator, classes, config.latents.truncation)
         assessor = Terms([first._replace(assessor=calibrated(folder, first.assessor, images)), *others])
     frozen = Frozen(generator.state, assessor.state)
-    if config.precision == "bfloat16":
-        frozen = frozen._replace(generator=to_bfloat16(frozen.generator))
+    if precision.chosen(config.precision, mesh) == "bfloat16":
+        frozen = precision.in_bfloat16(frozen)
     frozen = jax.device_put(frozen, distributed.replicated(mesh))
     return Workbench(config, folder, mesh, generator, assessor, classes, frozen)
 
@@ -154,20 +166,6 @@ def calibrated(folder: RunFolder, assessor: networks.Assessor, images: Iterable[
         return networks.load_assessor(kept)
     logging.info("spreading the assessor's scores over %d generated images", calibration.IMAGES)
     return calibration.rescaled(assessor, tqdm(images, total=calibration.IMAGES // calibration.BATCH))
-
-
-def to_bfloat16(state: Any) -> Any:
-    """A generator's weights in bfloat16, but for its norms'."""
-
-    def cast(path: Any, leaf: jax.Array) -> jax.Array:
-        return leaf if "norm" in jax.tree_util.keystr(path) else leaf.astype(jnp.bfloat16)
-
-    return jax.tree_util.tree_map_with_path(cast, state)
-
-
-def in_bfloat16(generator: networks.Generator, state: Any, z: jax.Array, y: jax.Array) -> jax.Array:
-    """G with bfloat16 weights and activations; the images are float32."""
-    return generator.apply(state, z.astype(jnp.bfloat16), y.astype(jnp.bfloat16))
 
 
 def new_transformer(bench: Workbench) -> networks.LatentTransformer:

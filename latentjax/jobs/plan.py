@@ -1,0 +1,255 @@
+"""Compiles the training step of a config for a TPU slice that need not be there, or for the devices that are.
+
+Nothing runs and no weights are needed: shapes are enough for the compiler to say what fits, and how long it takes at
+least.
+"""
+
+import logging as std_logging
+import math
+import pathlib
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+
+from latentjax import class_vectors, distributed, forms, networks, precision, weights
+from latentjax.config import ConfigDict
+from latentjax.errors import InputError
+from latentjax.jobs import train, workbench
+from latentjax.objective import Frozen
+from latentjax.terms import Term, Terms
+from latentjax.topologies import Chip, devices_of, memory_of
+
+GIB = 2**30
+# what stands in for weights that are not there
+KINDS = {
+    **{f"biggan{size}": ("biggan", {"resolution": size}) for size in (128, 256, 512)},
+    **{f"efficientnet-b{i}": ("efficientnet", {"variant": f"b{i}"}) for i in range(8)},
+}
+QUICKLY = {"exec_time_optimization_effort": -1.0, "xla_tpu_scoped_vmem_limit_kib": "16384"}
+ENOUGH = 8  # samples a chip; with fewer the layouts change and copies appear (BENCHMARKS.md)
+
+
+class Plan(NamedTuple):
+    """What the compiler says of one step, each figure of one device."""
+
+    samples: int
+    arguments: int  # bytes: weights, training state
+    temporaries: int  # bytes
+    code: int  # bytes
+    flops: float
+    bytes: float
+    cycles: float  # estimated by the TPU's compiler; 0 elsewhere
+    collectives: dict[str, tuple[int, int]]  # kind to how many and their bytes
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the step needs."""
+        return self.arguments + self.temporaries + self.code
+
+
+def abstract(name: str, stand_in: str, role: str, num_classes: int) -> networks.Network:
+    """A network without weights: by the model folder where it is there, else by the architecture named.
+
+    Raises:
+        InputError: neither is known.
+    """
+    if name.startswith("embedded:"):
+        return networks.load(name, role)
+    if pathlib.Path(name).exists():
+        record = weights.read_record(name, role)
+        kind, config = record["kind"], record["config"]
+    elif stand_in in KINDS:
+        kind, config = KINDS[stand_in]
+        config = config | {"num_classes": num_classes}
+    else:
+        what = f"is not set, and {name or 'no weights'} cannot say the architecture"
+        raise InputError(f"config.plan.{role}", what, f"use one of {', '.join(KINDS)}")
+    return networks.HANDLES[role](weights.abstract(kind, config), {"kind": kind, "config": config})
+
+
+def bench_for(config: ConfigDict, mesh: jax.sharding.Mesh) -> workbench.Workbench:
+    """The job's tools with shapes in place of weights."""
+    settings = config.plan
+    generator: Any = abstract(config.generator.weights, settings.generator, "generator", 1000)
+    if config.assessor.terms:
+        assessor = workbench.scoring(config.assessor)
+    else:
+        single: Any = abstract(config.assessor.weights, settings.assessor, "assessor", 2)
+        assessor = Terms([Term("score", single, 1.0, False)])
+    classes = class_vectors.parse(config.latents.classes, generator.num_classes)
+    frozen = Frozen(generator.state, assessor.state)
+    if precision.chosen(config.precision, mesh) == "bfloat16":
+        frozen = jax.eval_shape(precision.in_bfloat16, frozen)
+    nowhere: Any = None  # a plan writes nothing
+    return workbench.Workbench(config, nowhere, mesh, generator, assessor, classes, placed(frozen, mesh))
+
+
+def placed(tree: Any, mesh: jax.sharding.Mesh) -> Any:
+    """Shapes, one copy on every device."""
+    sharding = distributed.replicated(mesh)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
+
+
+def compiled(config: ConfigDict, mesh: jax.sharding.Mesh, *, quickly: bool = False) -> Plan:
+    """Compiles one step and reads what the compiler says of it.
+
+    Args:
+        config, mesh: the job.
+        quickly: for a TPU, with as little optimisation as its compiler knows; the memory is the same, to a hundredth.
+    """
+    bench = bench_for(config, mesh)
+    transformer = workbench.new_transformer(bench)
+    chain = train.optimizer(config.train)
+    opt_state = jax.eval_shape(chain.init, transformer.state)
+    step: Any = jax.ShapeDtypeStruct((), jnp.int32)
+    state = placed(train.TrainState(step, transformer.state, opt_state), mesh)
+    lowered = train.compiled_step(bench, transformer, chain).lower(state, bench.frozen)
+    program = lowered.compile(QUICKLY if quickly else None)
+    memory, cost, text = program.memory_analysis(), program.cost_analysis(), program.as_text()
+    cycles = sum(float(cycles) for cycles in re.findall(r'"estimated_cycles":"(\d+)"', text))
+    parts = config.train.micro_batches  # the compiler counts the body of a loop once
+    return Plan(
+        samples=config.train.batch_size * config.train.alphas_per_latent // mesh.size,
+        arguments=memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes,
+        temporaries=memory.temp_size_in_bytes,
+        code=memory.generated_code_size_in_bytes,
+        flops=parts * cost.get("flops", 0.0),
+        bytes=parts * cost.get("bytes accessed", 0.0),
+        cycles=parts * cycles,
+        collectives=collectives(text),
+    )
+
+
+def collectives(text: str) -> dict[str, tuple[int, int]]:
+    """Kind to number and bytes of the collective operations of a compiled program."""
+    sizes = {"f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "f64": 8, "s8": 1, "u8": 1, "pred": 1}
+    found: dict[str, tuple[int, int]] = {}
+    pattern = r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+    for shapes, kind in re.findall(pattern, text):
+        parts = re.findall(r"(\w+)\[([\d,]*)\]", shapes)
+        size = sum(sizes.get(dtype, 4) * int(np.prod([int(n) for n in dims.split(",") if n])) for dtype, dims in parts)
+        count, total = found.get(kind, (0, 0))
+        found[kind] = (count + 1, total + size)
+    return found
+
+
+def largest(config: ConfigDict, mesh: jax.sharding.Mesh, memory: float) -> int:
+    """The most latents a device whose step fits into `memory` bytes, to an eighth; 0: not even one.
+
+    A search between a number that fits and one that does not; memory grows by about as much a latent, which says where
+    to try next.
+
+    Args:
+        config, mesh: the job.
+        memory: of a device.
+    """
+    quickly, unit = mesh.devices.flat[0].platform == "tpu", config.train.micro_batches
+
+    def needed(share: int) -> float:
+        changed = config.copy_and_resolve_references()
+        changed.train.batch_size = share * mesh.size
+        try:
+            found = compiled(changed, mesh, quickly=quickly).memory
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            found = math.inf
+        logging.info("%d latents a device need %s", share, f"{found / GIB:.2f} GiB" if found < math.inf else "too much")
+        return found
+
+    low, high, known = 0, math.inf, {}
+    trial = ENOUGH * unit
+    while True:
+        known[trial] = needed(trial)
+        low, high = (max(low, trial), high) if known[trial] <= memory else (low, min(high, trial))
+        near_enough = max(unit, low // 8)
+        finite = sorted(share for share, size in known.items() if size < math.inf)[-2:]
+        if len(finite) == 2:
+            first, last = finite
+            slope = (known[last] - known[first]) / (last - first)
+            guess = last + (0.98 * memory - known[last]) / max(slope, 1.0)
+            if high == math.inf and guess <= low + near_enough:
+                return low
+        else:
+            guess = 2 * trial if high == math.inf else (low + high) / 2
+        if high - low <= near_enough:
+            return low
+        trial = int(min(max(guess, low + unit), high - unit)) // unit * unit
+
+
+def told(plan: Plan, chip: Chip | None, memory: float | None) -> list[str]:
+    """The plan's figures, a line each."""
+    lines = [
+        f"memory a device     {plan.memory / GIB:.2f} GiB: weights and state {plan.arguments / GIB:.2f}, "
+        f"temporaries {plan.temporaries / GIB:.2f}, code {plan.code / GIB:.2f}"
+        + (f"; of {memory / GIB:.0f} GiB it {'fits' if plan.memory <= memory else 'DOES NOT FIT'}" if memory else ""),
+        f"operations          {plan.flops / plan.samples / 1e9:.1f} GFLOP and {plan.bytes / plan.samples / 1e9:.2f} GB "
+        f"a sample, {plan.samples} samples a device",
+    ]
+    for kind, (count, size) in plan.collectives.items():
+        lines.append(f"collective          {count} {kind} of {size / 1e6:.2f} MB in all")
+    if plan.cycles:
+        lines.append(f"estimated cycles    {plan.cycles / plan.samples / 1e6:.2f} million a sample")
+    if chip:
+        bounds = bounds_of(plan, chip)
+        parts = ", ".join(f"{name} {1e3 * seconds:.1f} ms" for name, seconds in bounds.items())
+        lines.append(f"a step takes        at least {1e3 * max(bounds.values()):.1f} ms ({parts})")
+    return lines
+
+
+def bounds_of(plan: Plan, chip: Chip) -> dict[str, float]:
+    """Seconds that a step takes at least, by what the chip is busy with."""
+    return {
+        "cycles": plan.cycles / chip.clock,
+        "arithmetic": plan.flops / chip.flops,
+        "memory traffic": plan.bytes / chip.bandwidth,
+    }
+
+
+def run(config: ConfigDict, workdir: str | None) -> None:
+    """Prints what the compiler says of the config's training step; writes nothing.
+
+    Raises:
+        InputError: the slice, an architecture or a field is wrong.
+    """
+    if config.plan.topology:
+        jax.config.update("jax_platforms", "cpu")  # else an installed libtpu is asked for the TPU that is not there
+    workbench.start(config)
+    devices, chip = devices_of(config.plan.topology)
+    mesh = distributed.data_mesh(devices)
+    forms.choose("tpu" if chip and config.forms == "auto" else config.forms)
+    train.check_batch(config.train, mesh)
+    std_logging.getLogger("jax").setLevel("ERROR")
+    target = f"{config.plan.topology or devices[0].platform} ({len(devices)} x {devices[0].device_kind})"
+    memory, batch = memory_of(devices, chip), config.train.batch_size
+    logging.info("compiling the training step for %s; minutes at most, and nothing will run", target)
+    with ThreadPoolExecutor(1) as pool:
+        step = pool.submit(compiled, config, mesh)
+        most = largest(config, mesh, memory) if memory and config.plan.largest_batch else None
+        plan = step.result()
+    dtype = precision.chosen(config.precision, mesh)
+    print(f"Compiled for {target}, never run: {dtype}, batch {batch}, {batch // mesh.size} a device")
+    print("\n".join(told(plan, chip, memory)))
+    if chip:
+        print(f"the run             {run_told(config, plan, chip, mesh.size)}")
+    if most is not None:
+        print(f"largest batch       {most * mesh.size} latents, {most} a device")
+    enough = ENOUGH // config.train.alphas_per_latent * mesh.size
+    if chip and plan.samples < ENOUGH:
+        print(
+            f"warning: {plan.samples} samples a chip waste most of it (BENCHMARKS.md); {ENOUGH} or more are better: "
+            f"--config.train.batch_size={enough}, or fewer chips, or more --config.train.alphas_per_latent"
+        )
+
+
+def run_told(config: ConfigDict, plan: Plan, chip: Chip, devices: int) -> str:
+    """What all steps take at least, in time and, with a price, in money."""
+    hours = config.train.num_steps * max(bounds_of(plan, chip).values()) / 3600
+    price = config.plan.price_per_chip_hour
+    cost = f", {hours * devices * price:.2f} at {price:g} a chip-hour" if price else ""
+    return f"{config.train.num_steps} steps: at least {hours:.1f} h, {hours * devices:.1f} chip-hours{cost}"
