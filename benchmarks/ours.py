@@ -82,7 +82,8 @@ def train_step(
     import jax
     import jax.numpy as jnp
 
-    from latentjax import distributed, forms
+    from latentjax import distributed
+    from latentjax.forms import active
     from latentjax.jobs import train, workbench
 
     transformer = workbench.new_transformer(bench)
@@ -99,7 +100,7 @@ def train_step(
         "flops": cost.get("flops", 0.0),
         "bytes_accessed": cost.get("bytes accessed", 0.0),
         "temporaries": compiled.memory_analysis().temp_size_in_bytes,
-        "forms": forms.active()._asdict(),
+        "forms": active()._asdict(),
     }
     held = [state]
 

@@ -177,19 +177,18 @@ def transposed_as(form: str, x: jax.Array, kernel: jax.Array) -> jax.Array:
     b, h, w, _ = x.shape
     # an output row of phase a sees only the kernel rows a, a + 2, for the input rows i - 1 + a, i + a
     kernels = [(a, c, kernel[a::2, c::2]) for a in range(2) for c in range(2)]
-    if form == "padded":
-        # sums of maps with zeros in between: XLA lets whatever reads them do the adding
-        gaps = [((0, 0, 0), (a, 1 - a, 1), (c, 1 - c, 1), (0, 0, 0)) for a, c, _ in kernels]
-        phases = [convolve(x, taps, 1, ((1 - a, a), (1 - c, c))) for a, c, taps in kernels]
-        zero = jnp.zeros([], x.dtype)
-        return functools.reduce(jnp.add, (lax.pad(p, zero, gap) for p, gap in zip(phases, gaps, strict=True)))
-    if form == "phases":
+    if form in ("phases", "padded"):
         phases = [dense(x, taps, ((1 - a, a), (1 - c, c))) for a, c, taps in kernels]
     else:
         taps = jnp.concatenate([taps for _, _, taps in kernels], axis=-1)
         grid = dense(x, taps, ((1, 1), (1, 1)))
         parts = jnp.split(grid, 4, axis=-1)
         phases = [part[:, a : a + h, c : c + w] for part, (a, c, _) in zip(parts, kernels, strict=True)]
+    if form == "padded":
+        # sums of maps with zeros in between: XLA lets whatever reads them do the adding
+        gaps = [((0, 0, 0), (a, 1 - a, 1), (c, 1 - c, 1), (0, 0, 0)) for a, c, _ in kernels]
+        zero = jnp.zeros([], x.dtype)
+        return functools.reduce(jnp.add, (lax.pad(p, zero, gap) for p, gap in zip(phases, gaps, strict=True)))
     stacked = jnp.stack(phases, axis=3).reshape(b, h, w, 2, 2, out)
     return stacked.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, out)
 

@@ -1,0 +1,103 @@
+"""What a training run logs: metrics.jsonl and tensorboard/."""
+
+import functools
+import json
+import pathlib
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from latentjax.checkpoints import Checkpoints
+from latentjax.errors import InputError
+from latentjax.files import write_text
+
+
+class Metrics(NamedTuple):
+    """Of one step; scalars."""
+
+    loss: jax.Array
+    penalty: jax.Array  # the part of the loss that is not equation (2)
+    grad_norm: jax.Array
+    update_norm: jax.Array
+    score: jax.Array
+    edited_score: jax.Array
+
+
+class Log:
+    """metrics.jsonl and tensorboard/; fetches metrics in groups, so that steps are not waited for one by one.
+
+    Args:
+        folder: the run folder.
+        checkpoints: what a diverged run can go back to, for the message.
+        samples_per_step: of one step.
+        first: the step gone on from; what a killed run logged after it is dropped.
+    """
+
+    def __init__(self, folder: pathlib.Path, checkpoints: Checkpoints, samples_per_step: int, first: int):
+        self._path, self._first = folder / "metrics.jsonl", first
+        drop_after(self._path, first)
+        self._checkpoints, self._samples = checkpoints, samples_per_step
+        self._pending: list[Metrics] = []
+        self._losses: list[float] = []
+        self._since = time.perf_counter()
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if "_board" in vars(self):
+            self._board.close()
+
+    @functools.cached_property
+    def _board(self) -> Any:
+        """The writer of tensorboard/, at the first write: its import takes in all of torch where that is installed."""
+        from tensorboardX import SummaryWriter
+
+        return SummaryWriter(str(self._path.parent / "tensorboard"), purge_step=self._first + 1)
+
+    def add(self, metrics: Metrics) -> None:
+        """Keeps one step's metrics, still on the device."""
+        self._pending.append(metrics)
+
+    def write(self, step: int) -> float:
+        """Writes the means since the last call and returns the loss.
+
+        Raises:
+            InputError: a loss, gradient or update is not finite.
+        """
+        fetched = jax.device_get(self._pending)
+        now = time.perf_counter()
+        means = {name: float(np.mean([getattr(m, name) for m in fetched])) for name in Metrics._fields}
+        # the update too: no state that is saved holds an inf or a NaN
+        if not np.isfinite([means[name] for name in ("loss", "grad_norm", "update_norm")]).all():
+            kept = self._checkpoints.latest()
+            todo = "start a new --workdir with a lower --config.train.learning_rate"
+            what = f"diverged before step {step} (loss {means['loss']:.4g})"
+            raise InputError("training", what, f"{todo}; step {kept} is kept" if kept else todo)
+        means["samples_per_second"] = len(fetched) * self._samples / (now - self._since)
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **means}) + "\n")
+        for name, value in means.items():
+            self._board.add_scalar(name, value, step)
+        self._losses += [float(m.loss) for m in fetched]
+        self._pending, self._since = [], now
+        return means["loss"]
+
+    def loss_since_save(self) -> float:
+        """The mean loss of the steps since the last call, for choosing the best checkpoint."""
+        losses, self._losses = self._losses, []
+        return float(np.mean(losses))
+
+
+def drop_after(file: pathlib.Path, step: int) -> None:
+    """Drops the lines of metrics.jsonl later than `step`, and one that was cut off."""
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    write_text(file, "".join(kept))
