@@ -88,6 +88,7 @@ def test_the_tuned_assessor_is_the_published_one(oracles):
 
 def test_the_tuned_step_is_the_published_one(oracles, files):
     generator, classifier, transformer = oracles
+    torch.manual_seed(0)  # else every run compares other draws
     draws = torch_sides.drawn(transformer, 2, 1, torch.device("cpu"))
     with torch.no_grad():
         fast = tuned_torch.Generator(generator), tuned_torch.Assessor(classifier)
