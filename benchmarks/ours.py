@@ -80,7 +80,6 @@ def train_step(
     fields = {"train__batch_size": batch, "train__alphas_per_latent": alphas}
     bench = bench_of(files, device, forms, precision, folder, **fields)
     import jax
-    import jax.numpy as jnp
 
     from latentjax import distributed
     from latentjax.forms import active
@@ -88,7 +87,7 @@ def train_step(
 
     transformer = workbench.new_transformer(bench)
     chain = train.optimizer(bench.config.train)
-    state = train.TrainState(jnp.zeros([], jnp.int32), transformer.state, chain.init(transformer.state))
+    state = train.initial_state(transformer.state, chain)
     state = jax.device_put(state, distributed.replicated(bench.mesh))
     started = time.perf_counter()
     lowered = train.compiled_step(bench, transformer, chain).lower(state, bench.frozen)

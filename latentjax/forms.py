@@ -29,11 +29,11 @@ class Forms(NamedTuple):
     conv: str = "plain"  # | im2col, on maps of up to SMALL x SMALL
     few: str = "plain"  # | blocks: a convolution to few channels has those of BLOCK x BLOCK pixels as outputs
     resize: str = "matmul"  # | blocks: a strided convolution, when a map shrinks by a simple ratio
-    attention: str = "whole"  # | chunks, of CHUNK queries, recomputed for the gradient
+    attention: str = "chunks"  # of SCORES scores at most, recomputed for the gradient | whole
 
 
 FORMS = {
-    "plain": Forms(shortcut="after"),
+    "plain": Forms(shortcut="after", attention="whole"),
     "cpu": Forms(
         upsample_conv="transposed",
         transposed="phase",

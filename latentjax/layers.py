@@ -1,9 +1,10 @@
 """The layers of the networks; what is dear in them is in latentjax/convolutions.py."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
 
 from latentjax.convolutions import (
     Padding,
@@ -18,13 +19,13 @@ from latentjax.convolutions import (
 )
 from latentjax.forms import active
 
-CHUNK = 1024  # queries whose attention scores are held at a time
+SCORES = 2**22  # of attention that are held at a time, a sample
 
 
 def attention(queries: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
     """softmax(q k^T) v in float32 where it matters: [B, Q, C], [B, K, C], [B, K, V] -> [B, Q, V], without scaling.
 
-    In chunks, [B, CHUNK, K] scores are held at a time and none of them until the gradient.
+    In chunks of queries, [B, SCORES] are held at a time and none of them until the gradient.
     """
 
     def attended(queries: jax.Array) -> jax.Array:
@@ -34,11 +35,12 @@ def attention(queries: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Arr
         weights = jax.nn.softmax(scores, axis=-1).astype(values.dtype)
         return jnp.einsum("bqk,bkc->bqc", weights, values, precision=precision)
 
-    batch, count, width = queries.shape
-    if active().attention == "whole" or count <= CHUNK or count % CHUNK:
+    chunks = math.ceil(queries.shape[1] * keys.shape[1] / SCORES)
+    if active().attention == "whole" or chunks == 1:
         return attended(queries)
-    chunks = queries.reshape(batch, count // CHUNK, CHUNK, width).swapaxes(0, 1)
-    return lax.map(jax.checkpoint(attended), chunks).swapaxes(0, 1).reshape(batch, count, -1)
+    batch, count, width = queries.shape
+    cut = queries.reshape(batch, chunks, count // chunks, width).swapaxes(0, 1)
+    return jax.lax.map(jax.checkpoint(attended), cut).swapaxes(0, 1).reshape(batch, count, -1)
 
 
 class FixedNorm(nnx.BatchNorm):

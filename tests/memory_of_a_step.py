@@ -25,7 +25,7 @@ def main() -> None:
     bench = plan.bench_for(config, mesh)
     transformer = workbench.new_transformer(bench)
     chain = train.optimizer(config.train)
-    state = train.TrainState(jnp.zeros([], jnp.int32), transformer.state, chain.init(transformer.state))
+    state = train.initial_state(transformer.state, chain)
     frozen = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01, leaf.dtype), bench.frozen)
     state, frozen = jax.device_put((state, frozen), distributed.replicated(mesh))
     step = train.compiled_step(bench, transformer, chain).lower(state, frozen).compile()

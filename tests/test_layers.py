@@ -15,19 +15,19 @@ def float64():
 
 
 def test_attention_in_chunks(monkeypatch):
-    monkeypatch.setattr(layers, "CHUNK", 8)
+    monkeypatch.setattr(layers, "SCORES", 64)
     queries, keys, values = arrays((2, 32, 4), (2, 8, 4), (2, 8, 6))
     assert_alike(Forms(attention="chunks"), lambda q, k: layers.attention(q, k, values), queries, keys)
 
 
 def test_attention_holds_a_chunk_of_scores_at_a_time():
-    queries, keys, values = arrays((1, 8 * layers.CHUNK, 4), (1, 64, 4), (1, 64, 6))
+    queries, keys, values = arrays((1, 8 * layers.SCORES // 64, 4), (1, 64, 4), (1, 64, 6))
     largest = {}
     for form in ("whole", "chunks"):
         with using(Forms(attention=form)):
             jaxpr = jax.make_jaxpr(jax.grad(lambda q: layers.attention(q, keys, values).sum()))(queries)
         largest[form] = max(variable.aval.size for variable in outputs(jaxpr.jaxpr))
-    assert largest["whole"] == 8 * layers.CHUNK * 64
+    assert largest["whole"] == 8 * layers.SCORES
     assert largest["chunks"] <= largest["whole"] / 8
 
 

@@ -31,7 +31,7 @@ def steps(networks, frozen, transformer, draws: list[dict], learning_rate: float
 
     chain = radam(learning_rate)
     step = jax.jit(train.make_step(networks, chain, draw, clip=False))
-    state = train.TrainState(jnp.int32(0), transformer.state, chain.init(transformer.state))
+    state = train.initial_state(transformer.state, chain)
     losses = []
     for _ in draws:
         state, metrics = step(state, frozen)

@@ -266,7 +266,7 @@ def fake_state(chain) -> tuple[train.TrainState, objective.Frozen]:
     weights = {name: jax.random.normal(key, shape) for key, (name, shape) in zip(keys, shapes.items(), strict=False)}
     params = {"z": jax.random.normal(keys[2], (6,)), "y": jax.random.normal(keys[3], (3,))}
     frozen = objective.Frozen(weights, jax.random.normal(keys[4], (3,)))
-    return train.TrainState(jnp.zeros([], jnp.int32), params, chain.init(params)), frozen
+    return train.initial_state(params, chain), frozen
 
 
 def fake_draw(alphas_per_latent, **shapes):
@@ -355,7 +355,7 @@ def test_every_kind_learns(directions, moved):
     nets = fake_networks([])._replace(transformer=transformer.apply)
     draw = fake_draw(1, batch=16, noise_shapes=transformer.noise_dims)
     step = jax.jit(train.make_step(nets, chain, draw, clip=False))
-    start = train.TrainState(jnp.zeros([], jnp.int32), transformer.state, chain.init(transformer.state))
+    start = train.initial_state(transformer.state, chain)
     end, share = learned(step, start, frozen)
     assert share < 0.8
     before, after = weights.named(start.params), weights.named(end.params)
@@ -376,7 +376,7 @@ def step_of(bench):
     """The step, and the state that it begins with."""
     transformer, chain = workbench.new_transformer(bench), train.optimizer(bench.config.train)
     step = train.make_step(bench.networks(transformer), chain, train.draws_of(bench, transformer), clip=False)
-    state = train.TrainState(jnp.zeros([], jnp.int32), transformer.state, chain.init(transformer.state))
+    state = train.initial_state(transformer.state, chain)
     return step, jax.device_put(state, distributed.replicated(bench.mesh))
 
 

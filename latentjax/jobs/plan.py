@@ -7,16 +7,13 @@ least.
 import logging as std_logging
 import math
 import pathlib
-import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from absl import logging
 
-from latentjax import class_vectors, distributed, forms, networks, precision, weights
+from latentjax import class_vectors, costs, distributed, forms, networks, precision, weights
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.jobs import train, workbench
@@ -43,7 +40,7 @@ class Plan(NamedTuple):
     code: int  # bytes
     flops: float
     bytes: float
-    cycles: float  # estimated by the TPU's compiler; 0 elsewhere
+    cycles: float  # estimated by the TPU's compiler; 0 elsewhere, and when it compiled quickly
     collectives: dict[str, tuple[int, int]]  # kind to how many and their bytes
 
     @property
@@ -105,37 +102,22 @@ def compiled(config: ConfigDict, mesh: jax.sharding.Mesh, *, quickly: bool = Fal
     bench = bench_for(config, mesh)
     transformer = workbench.new_transformer(bench)
     chain = train.optimizer(config.train)
-    opt_state = jax.eval_shape(chain.init, transformer.state)
-    step: Any = jax.ShapeDtypeStruct((), jnp.int32)
-    state = placed(train.TrainState(step, transformer.state, opt_state), mesh)
-    lowered = train.compiled_step(bench, transformer, chain).lower(state, bench.frozen)
-    program = lowered.compile(QUICKLY if quickly else None)
+    state = placed(jax.eval_shape(lambda params: train.initial_state(params, chain), transformer.state), mesh)
+    traced = train.compiled_step(bench, transformer, chain).trace(state, bench.frozen)
+    program = traced.lower().compile(QUICKLY if quickly else None)
     memory, cost, text = program.memory_analysis(), program.cost_analysis(), program.as_text()
-    cycles = sum(float(cycles) for cycles in re.findall(r'"estimated_cycles":"(\d+)"', text))
     parts = config.train.micro_batches  # the compiler counts the body of a loop once
+    more_flops = costs.flops_of_further_rounds(traced.jaxpr.jaxpr, parts) / mesh.size
     return Plan(
         samples=config.train.batch_size * config.train.alphas_per_latent // mesh.size,
         arguments=memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes,
         temporaries=memory.temp_size_in_bytes,
         code=memory.generated_code_size_in_bytes,
-        flops=parts * cost.get("flops", 0.0),
+        flops=parts * (cost.get("flops", 0.0) + more_flops),
         bytes=parts * cost.get("bytes accessed", 0.0),
-        cycles=parts * cycles,
-        collectives=collectives(text),
+        cycles=0.0 if quickly else costs.estimated_cycles(text),
+        collectives=costs.collectives(text),
     )
-
-
-def collectives(text: str) -> dict[str, tuple[int, int]]:
-    """Kind to number and bytes of the collective operations of a compiled program."""
-    sizes = {"f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "f64": 8, "s8": 1, "u8": 1, "pred": 1}
-    found: dict[str, tuple[int, int]] = {}
-    pattern = r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
-    for shapes, kind in re.findall(pattern, text):
-        parts = re.findall(r"(\w+)\[([\d,]*)\]", shapes)
-        size = sum(sizes.get(dtype, 4) * int(np.prod([int(n) for n in dims.split(",") if n])) for dtype, dims in parts)
-        count, total = found.get(kind, (0, 0))
-        found[kind] = (count + 1, total + size)
-    return found
 
 
 def largest(config: ConfigDict, mesh: jax.sharding.Mesh, memory: float) -> int:

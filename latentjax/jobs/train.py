@@ -45,6 +45,11 @@ def optimizer(train: ConfigDict) -> optax.GradientTransformation:
     return optax.chain(*clip, optax.adamw(schedule, weight_decay=train.weight_decay))
 
 
+def initial_state(params: Any, chain: optax.GradientTransformation) -> TrainState:
+    """The state before the first step."""
+    return TrainState(jnp.zeros([], jnp.int32), params, chain.init(params))
+
+
 def make_step(
     nets: objective.Networks,
     chain: optax.GradientTransformation,
@@ -100,7 +105,7 @@ def run(config: ConfigDict, workdir: str) -> None:
     bench.create()
     bench.folder.write_run(**bench.sha256, mesh=dict(bench.mesh.shape))
     chain = optimizer(config.train)
-    state = TrainState(jnp.zeros([], jnp.int32), transformer.state, chain.init(transformer.state))
+    state = initial_state(transformer.state, chain)
     state = jax.device_put(state, distributed.replicated(bench.mesh))
     checkpoints = Checkpoints(config.checkpoints.folder or bench.folder.path / "checkpoints", config.checkpoints.keep)
     try:
