@@ -21,6 +21,7 @@ CPU = {
     "evaluate-128": ["evaluate", "--size=128", "--latents=2"],
     "assessor": ["assessor", "--batch=2"],
     "convert": ["convert"],
+    "memory": ["memory"],
     **{f"train_step-128-batch{n}": ["train_step", "--size=128", f"--batch={n}"] for n in (1, 2, 4)},
     "precision-128": ["precision", "--size=128", "--latents=16"],
     "precision-512": ["precision", "--size=512", "--latents=4"],

@@ -81,7 +81,7 @@ def train_step(
     bench = bench_of(files, device, forms, precision, folder, **fields)
     import jax
 
-    from latentjax import distributed
+    from latentjax import costs, distributed
     from latentjax.forms import active
     from latentjax.jobs import train, workbench
 
@@ -90,13 +90,13 @@ def train_step(
     state = train.initial_state(transformer.state, chain)
     state = jax.device_put(state, distributed.replicated(bench.mesh))
     started = time.perf_counter()
-    lowered = train.compiled_step(bench, transformer, chain).lower(state, bench.frozen)
-    compiled = lowered.compile()
+    traced = train.compiled_step(bench, transformer, chain).trace(state, bench.frozen)
+    compiled = traced.lower().compile()
     seconds = time.perf_counter() - started
     cost = compiled.cost_analysis() or {}
     facts = {
         "compile_seconds": seconds,
-        "flops": cost.get("flops", 0.0),
+        "flops": cost.get("flops", 0.0) + costs.flops_of_further_rounds(traced.jaxpr.jaxpr),
         "bytes_accessed": cost.get("bytes accessed", 0.0),
         "temporaries": compiled.memory_analysis().temp_size_in_bytes,
         "forms": active()._asdict(),

@@ -60,6 +60,28 @@ def cpu() -> dict[str, str]:
     }
 
 
+def memory() -> str:
+    """What a large batch takes."""
+    found = read("memory")
+    if not found:
+        return MISSING
+    rows = [[parts, f"{gib:.1f} GiB"] for parts, gib in found["gib_by_micro_batches"].items()]
+    return markdown([f"micro-batches of {found['size']} pixels, batch {found['batch']}", "memory"], rows)
+
+
+def convert() -> str:
+    """Converting and loading."""
+    found = read("convert")
+    if not found:
+        return f"Converting a checkpoint: {MISSING}."
+    seconds = {name: statistics.median(side["wall_seconds"]) for name, side in found["sides"].items()}
+    return (
+        f"A BigGAN-{found['size']} file of {found['file_megabytes']:.0f} MB is converted in {seconds['convert']:.1f} s "
+        f"and its model folder loaded, checksums and all, in {seconds['load']:.1f} s; PyTorch loads the file in "
+        f"{seconds['torch']:.1f} s (`python -m benchmarks.convert`)."
+    )
+
+
 def machine_of(found: dict[str, Any]) -> str:
     """Processor and versions of a result."""
     on, versions = found["machine"], found["versions"]
@@ -201,5 +223,7 @@ def write() -> None:
     records = compiled.known()
     template = jinja2.Template((ROOT / "benchmarks" / "BENCHMARKS.md.j2").read_text(encoding="utf-8"))
     draw(records, ROOT / "docs" / "benchmarks-scaling.png")
-    page = template.render(cpu=cpu(), tpu=tpu(records), precision=precision(), gpu=gpu())
+    page = template.render(
+        cpu=cpu(), tpu=tpu(records), precision=precision(), gpu=gpu(), memory=memory(), convert=convert()
+    )
     (ROOT / "BENCHMARKS.md").write_text(page + "\n", encoding="utf-8")
