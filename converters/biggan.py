@@ -4,11 +4,13 @@ import re
 
 import numpy as np
 
-from converters.rules import WRONG_SHAPE, Recipe, Rule, State, conv, dimension, linear
+from converters import spectral_norm
+from converters.rules import Recipe, Rule, State, conv, dimension, linear
 from latentjax.errors import InputError
 
 RESOLUTIONS = {5: 128, 6: 256, 7: 512}  # by number of blocks
 EPSILON = 1e-4  # in the published normalisation of u and v
+STORED = spectral_norm.Stored("weight_bar", "weight_u", unused="weight_v")
 
 RULES = (
     Rule(r".*num_batches_tracked", None),
@@ -70,53 +72,17 @@ def recipe(state: State, where: object) -> Recipe:
     }
     if config["channels"] < 4:  # attention works with an eighth of 2 or 4 times as many
         raise InputError(where, f"has ScaledCrossReplicaBN.weight of shape [{config['channels']}]", "give a wider one")
-    folded, problems = fold_spectral_norm(state)
+    folded, problems = spectral_norm.fold(state, STORED, lambda matrix, u: sigma_of(matrix, u))
     return Recipe("biggan", config, RULES, folded, problems)
 
 
-def fold_spectral_norm(state: State) -> tuple[State, dict[str, list[str]]]:
-    """`weight_bar` / sigma in place of `weight_bar`, `weight_u` and `weight_v`; and keys by what is wrong with them.
+def sigma_of(matrix: np.ndarray, u: np.ndarray) -> float:
+    """The spectral norm as published.
 
-    The published code renews u and v by one power iteration from the stored u at every forward pass and never
-    writes them back, so that sigma is a constant; its stored v is never used.
+    u and v are renewed by one power iteration from the stored u at every forward pass and never written back, so that
+    sigma is a constant; the stored v is never used.
     """
-    folded: State = {}
-    problems: dict[str, list[str]] = {}
-    for key, array in state.items():
-        prefix, _, name = key.rpartition(".")
-        if name == "weight_bar":
-            folded[key], found = folded_weight(state, prefix)
-            for problem, culprit in found:
-                problems.setdefault(problem, []).append(culprit)
-        elif name not in ("weight_u", "weight_v") or f"{prefix}.weight_bar" not in state:
-            folded[key] = array
-    return folded, problems
-
-
-def folded_weight(state: State, prefix: str) -> tuple[np.ndarray, list[tuple[str, str]]]:
-    """One effective weight, and (problem, key) where it cannot be had."""
-    bar, u_key = state[f"{prefix}.weight_bar"], f"{prefix}.weight_u"
-    missing = [("missing", key) for key in (u_key, f"{prefix}.weight_v") if key not in state]
-    if missing or bar.ndim < 2:  # the rules tell of a wrong shape
-        return bar, missing
-    if state[u_key].shape != bar.shape[:1]:
-        return bar, [(WRONG_SHAPE.format(list(state[u_key].shape)), u_key)]
-    for key in (f"{prefix}.weight_bar", u_key):
-        if not np.isfinite(state[key]).all():
-            return np.zeros_like(bar), [("not finite", key)]
-    with np.errstate(over="ignore", invalid="ignore"):
-        sigma = sigma_of(bar, state[u_key])
-    if not 0 < sigma < np.inf:
-        return bar, [("whose norm is zero or too large", f"{prefix}.weight_bar")]
-    return bar / np.float32(sigma), []
-
-
-def sigma_of(weight_bar: np.ndarray, u: np.ndarray) -> float:
-    """The spectral norm as published: one power iteration from the stored u, in float64."""
-    matrix = weight_bar.reshape(len(weight_bar), -1).astype(np.float64)
-    v = normalised(matrix.T @ u.astype(np.float64))
-    renewed = normalised(matrix @ v)
-    return float(renewed @ (matrix @ v))
+    return spectral_norm.renewed_once(matrix, u, normalised)
 
 
 def normalised(x: np.ndarray) -> np.ndarray:

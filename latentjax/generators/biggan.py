@@ -1,4 +1,4 @@
-"""BigGAN (Brock et al. 2019) as ported to PyTorch for GANalyze: 128, 256 and 512 pixels.
+"""BigGAN (Brock et al. 2019) as ported to PyTorch for GANalyze, and by its authors: 128, 256 and 512 pixels.
 
 Spectral normalisation is a constant of the published weights and folded into them at conversion.
 """
@@ -22,6 +22,7 @@ class Architecture(NamedTuple):
     last_epsilon: float
 
 
+EPSILON = 1e-4  # of every norm but the last
 ARCHITECTURES = {
     128: Architecture(120, (16, 16, 8, 4, 2, 1), 4, 1e-4),
     256: Architecture(140, (16, 16, 8, 8, 4, 2, 1), 5, 1e-4),
@@ -32,14 +33,15 @@ ARCHITECTURES = {
 class ConditionalNorm(nnx.Module):
     """Normalisation by fixed statistics, then a gain and a bias that are linear in the condition."""
 
-    def __init__(self, features: int, condition_dim: int, *, rngs: nnx.Rngs):
+    def __init__(self, features: int, condition_dim: int, epsilon: float, *, rngs: nnx.Rngs):
+        self.epsilon = epsilon
         self.mean = nnx.BatchStat(jnp.zeros(features))
         self.var = nnx.BatchStat(jnp.ones(features))
         self.gain = Linear(condition_dim, features, use_bias=False, rngs=rngs)
         self.bias = Linear(condition_dim, features, use_bias=False, rngs=rngs)
 
     def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
-        gain = (1 + self.gain(condition)) * jax.lax.rsqrt(self.var[...] + 1e-4)
+        gain = (1 + self.gain(condition)) * jax.lax.rsqrt(self.var[...] + self.epsilon)
         bias = self.bias(condition) - gain * self.mean[...]
         return (x * gain[:, None, None] + bias[:, None, None]).astype(x.dtype)
 
@@ -47,10 +49,10 @@ class ConditionalNorm(nnx.Module):
 class Block(nnx.Module):
     """A residual block that doubles height and width."""
 
-    def __init__(self, in_features: int, out_features: int, condition_dim: int, *, rngs: nnx.Rngs):
-        self.norm0 = ConditionalNorm(in_features, condition_dim, rngs=rngs)
+    def __init__(self, in_features: int, out_features: int, condition_dim: int, epsilon: float, *, rngs: nnx.Rngs):
+        self.norm0 = ConditionalNorm(in_features, condition_dim, epsilon, rngs=rngs)
         self.conv0 = UpsampleConv(in_features, out_features, 3, rngs=rngs)
-        self.norm1 = ConditionalNorm(out_features, condition_dim, rngs=rngs)
+        self.norm1 = ConditionalNorm(out_features, condition_dim, epsilon, rngs=rngs)
         self.conv1 = Conv(out_features, out_features, 3, rngs=rngs)
         self.shortcut = UpsampledShortcut(in_features, out_features, rngs=rngs)
 
@@ -88,10 +90,13 @@ class BigGAN(nnx.Module):
     """G(z [B, Z], y [B, K]) -> images [B, R, R, 3] in [-1, 1]; y is any real class vector, usually one-hot.
 
     Args:
-        resolution: 128, 256 or 512; it decides Z (120, 140, 128) and the blocks.
+        resolution: 128, 256 or 512; it decides the blocks and, as published, Z (120, 140, 128).
         num_classes: K, length of the class vector.
         channels: width of the last block (96 in the published weights).
         embedding_dim: width of the class embedding.
+        latent_dim: Z, where it is another.
+        attention_before: the block that self-attention precedes, where it is another.
+        epsilon: of all norms, where it is another.
         rngs: where initial weights come from.
     """
 
@@ -101,21 +106,26 @@ class BigGAN(nnx.Module):
         num_classes: int = 1000,
         channels: int = 96,
         embedding_dim: int = 128,
+        latent_dim: int | None = None,
+        attention_before: int | None = None,
+        epsilon: float | None = None,
         *,
         rngs: nnx.Rngs,
     ):
         architecture = ARCHITECTURES[resolution]
         widths = [channels * width for width in architecture.widths]
-        self.resolution, self.num_classes, self.latent_dim = resolution, num_classes, architecture.latent_dim
-        self.attention_before = architecture.attention_before
+        self.resolution, self.num_classes = resolution, num_classes
+        self.latent_dim = latent_dim or architecture.latent_dim
+        self.attention_before = attention_before or architecture.attention_before
         self.chunk_dim = self.latent_dim // len(widths)
         self.embedding = Linear(num_classes, embedding_dim, use_bias=False, rngs=rngs)
         self.input = Linear(self.chunk_dim, 4 * 4 * widths[0], rngs=rngs)
         self.blocks = nnx.List(
-            Block(into, out, self.chunk_dim + embedding_dim, rngs=rngs) for into, out in itertools.pairwise(widths)
+            Block(into, out, self.chunk_dim + embedding_dim, epsilon or EPSILON, rngs=rngs)
+            for into, out in itertools.pairwise(widths)
         )
         self.attention = SelfAttention(widths[self.attention_before], rngs=rngs)
-        self.last_norm = FixedNorm(channels, architecture.last_epsilon, rngs=rngs)
+        self.last_norm = FixedNorm(channels, epsilon or architecture.last_epsilon, rngs=rngs)
         self.last_conv = Conv(channels, 3, 3, rngs=rngs)
 
     def __call__(self, z: jax.Array, y: jax.Array) -> jax.Array:
