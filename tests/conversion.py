@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from converters import biggan, dcgan, efficientnet, rules, transformer
+from converters import biggan, biggan_deep, biggan_pytorch, dcgan, efficientnet, rules, transformer
 from converters.rules import Recipe
 from latentjax import networks, weights
 
@@ -25,6 +25,10 @@ def recipe_of(kind: str, state: TENSORS, **options: Any) -> Recipe:
     """The converter's recipe for a state dict."""
     if kind == "biggan":
         return biggan.recipe(state, "state")
+    if kind == "biggan_deep":
+        return biggan_deep.recipe(state, "state", options.get("compat"))
+    if kind == "biggan_pytorch":
+        return biggan_pytorch.recipe(state, "state")
     if kind == "dcgan":
         return dcgan.recipe(state, "state", options["num_classes"])
     if kind == "efficientnet":

@@ -6,11 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from converters.oracles.biggan import BigGAN, SelfAttention, SpectralWeight
+from converters.oracles import biggan, biggan_deep, biggan_pytorch
+from converters.oracles.biggan import BigGAN
+from converters.oracles.biggan_deep import BigGANDeep, TableNorm
+from converters.oracles.biggan_pytorch import BigGANPyTorch
 from converters.oracles.dcgan import DCGAN
 from converters.oracles.efficientnet import EfficientNet, assess
 from converters.oracles.transformer import Transformer
 
+Generator = BigGAN | BigGANDeep | BigGANPyTorch | DCGAN
+ATTENTIONS = (biggan.SelfAttention, biggan_deep.SelfAttention, biggan_pytorch.SelfAttention)
+NORMS = (nn.BatchNorm2d, TableNorm, biggan_pytorch.LastNorm)
 POWER_ITERATIONS = 3  # few: the stored u must be measurably off, or a test could not see it renewed
 
 
@@ -23,24 +29,25 @@ def randomise(module: nn.Module, seed: int = 0) -> None:
     flat.
 
     Args:
-        module: a BigGAN, DCGAN, EfficientNet or Transformer of this folder, in any floating dtype.
+        module: a generator, EfficientNet or Transformer of this folder, in any floating dtype.
         seed: the same seed, architecture and dtype give the same weights.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for part in module.modules():
             _fill(part, generator)
-        if isinstance(module, BigGAN):
+        embeddings = {BigGAN: "linear", BigGANDeep: "embeddings"}
+        if type(module) in embeddings:
             # An embedding of one class must be of the size of a chunk of z, or classes would not show.
-            module.linear.weight.mul_(0.5 * math.sqrt(module.num_classes))
+            module.get_submodule(embeddings[type(module)]).weight.mul_(0.5 * math.sqrt(module.num_classes))
         if not isinstance(module, Transformer):
             _calibrate_norms(module, generator)
-        if isinstance(module, BigGAN | DCGAN):
+        if isinstance(module, Generator):
             _calibrate_contrast(module, generator)
 
 
 def sample_inputs(
-    module: BigGAN | DCGAN | Transformer, batch: int, generator: torch.Generator | None = None
+    module: Generator | Transformer, batch: int, generator: torch.Generator | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Random z [batch, latent_dim] ~ N(0, 1) and one-hot y [batch, num_classes] in the module's dtype."""
     dtype = next(module.parameters()).dtype
@@ -76,22 +83,31 @@ def _fill(part: nn.Module, generator: torch.Generator) -> None:
         tensor.copy_(mean + std * torch.randn(tensor.shape, generator=generator))
 
     for name, param in part.named_parameters(recurse=False):
-        if isinstance(part, SelfAttention):
+        if isinstance(part, ATTENTIONS):
             param.fill_(0.7)
-        elif isinstance(part, nn.BatchNorm2d):
-            normal(param, *((0.1, 1.0) if name == "weight" else (0.3, 0.0)))
+        elif isinstance(part, NORMS):
+            normal(param, *((0.3, 0.0) if name == "bias" else (0.1, 1.0)))
+        elif isinstance(part, nn.Embedding):
+            normal(param, 0.5)
         elif isinstance(part, Transformer | nn.ParameterList):
             normal(param, 1.0)
         elif name == "bias":
             normal(param, 0.1)
         else:
             normal(param, 1 / math.sqrt(_fan_in(part, param)))
-    if isinstance(part, SpectralWeight):
-        for vector in (part.weight_u, part.weight_v):
-            normal(vector, 1.0)
-            vector.div_(vector.norm())
-        for _ in range(POWER_ITERATIONS):
+    vectors = {name: buffer for name, buffer in part.named_buffers(recurse=False) if name in ("weight_u", "weight_v", "u0")}
+    for vector in vectors.values():
+        normal(vector, 1.0)
+        vector.div_(vector.norm())
+    for _ in range(POWER_ITERATIONS if vectors else 0):
+        if isinstance(part, biggan.SpectralWeight):
             part.weight_u.copy_(part.iterate()[0])
+        elif isinstance(part, biggan_pytorch.SpectralWeight):
+            part.u0.copy_(part.iterate()[0])
+        else:  # PyTorch's own
+            matrix = part.weight_orig.flatten(1)
+            part.weight_v.copy_(F.normalize(matrix.T @ part.weight_u, dim=0))
+            part.weight_u.copy_(F.normalize(matrix @ part.weight_v, dim=0))
 
 
 def _fan_in(part: nn.Module, weight: torch.Tensor) -> float:
@@ -105,21 +121,41 @@ def _fan_in(part: nn.Module, weight: torch.Tensor) -> float:
 
 def _calibrate_norms(module: nn.Module, generator: torch.Generator) -> None:
     """Set running statistics to those of one batch of random inputs, each norm seeing the ones before it done."""
+    hooks = [
+        part.register_forward_pre_hook(lambda norm, inputs: _calibrate_stored(norm, inputs[0], generator))
+        for part in module.modules()
+        if isinstance(part, TableNorm | biggan_pytorch.Norm)
+    ]
     norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
         norm.train()
-    if isinstance(module, BigGAN | DCGAN):
+    if isinstance(module, Generator):
         module(*sample_inputs(module, 4, generator))
     elif isinstance(module, EfficientNet):
         module(_blobs(8, generator).to(module._fc.weight.dtype))
+    for hook in hooks:
+        hook.remove()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
         if norm.running_var is not None:
             # Channels that hardly vary here would blow up, layer after layer, on inputs of another kind.
             norm.running_var.clamp_(min=0.5 * float(norm.running_var.mean()))
+
+
+def _calibrate_stored(norm: TableNorm | biggan_pytorch.Norm, x: torch.Tensor, generator: torch.Generator) -> None:
+    """Set a norm's statistics to those of its input; those of a table differ from row to row, and end with them."""
+    mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+    variance.clamp_(min=0.5 * float(variance.mean()))
+    if isinstance(norm, biggan_pytorch.Norm):
+        norm.stored_mean.copy_(mean)
+        norm.stored_var.copy_(variance)
+        return
+    away = torch.linspace(1, 0, len(norm.running_means))[:, None] * torch.rand(norm.running_means.shape, generator=generator)
+    norm.running_means.copy_(mean + 0.3 * away * variance.sqrt())
+    norm.running_vars.copy_(variance * (1 + 0.5 * away))
 
 
 def _blobs(batch: int, generator: torch.Generator) -> torch.Tensor:
@@ -131,10 +167,11 @@ def _blobs(batch: int, generator: torch.Generator) -> torch.Tensor:
     return pictures
 
 
-def _calibrate_contrast(module: BigGAN | DCGAN, generator: torch.Generator) -> None:
+def _calibrate_contrast(module: Generator, generator: torch.Generator) -> None:
     """Scale and centre what goes into the last tanh to a mean size of 0.35 over random inputs."""
     seen: list[torch.Tensor] = []
-    last = module.colorize if isinstance(module, BigGAN) else module.last
+    names = {BigGAN: "colorize", BigGANDeep: "generator.conv_to_rgb", BigGANPyTorch: "output_layer.2", DCGAN: "last"}
+    last = module.get_submodule(names[type(module)])
 
     def keep(part: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
         seen.append(output)
@@ -146,8 +183,10 @@ def _calibrate_contrast(module: BigGAN | DCGAN, generator: torch.Generator) -> N
     scale = 0.35 / (seen[0] - mean).abs().mean()
     if isinstance(module, DCGAN):
         module.last.weight.mul_(scale)
-    elif module.colorize.module.bias is not None:
-        # Spectral norm undoes a scale of the convolution, so the norm and ReLU before it carry the scale.
-        module.colorize.module.bias.sub_(mean.flatten()).mul_(scale)
-        module.ScaledCrossReplicaBN.weight.mul_(scale)
-        module.ScaledCrossReplicaBN.bias.mul_(scale)
+        return
+    # Spectral norm undoes a scale of the convolution, so the norm and ReLU before it carry the scale.
+    bias = next(param for name, param in last.named_parameters() if name.rpartition(".")[2] == "bias")
+    bias.sub_(mean.flatten()).mul_(scale)
+    norms = {BigGAN: "ScaledCrossReplicaBN", BigGANDeep: "generator.bn", BigGANPyTorch: "output_layer.0"}
+    for param in module.get_submodule(norms[type(module)]).parameters():
+        param.mul_(scale)
