@@ -6,18 +6,38 @@ from typing import Any
 
 from flax import nnx
 
-from converters import biggan, dcgan, efficientnet, rules, torch_file, torch_writer, transformer
+from converters import (
+    biggan,
+    biggan_deep,
+    biggan_pytorch,
+    dcgan,
+    efficientnet,
+    rules,
+    torch_file,
+    torch_writer,
+    transformer,
+)
 from converters.rules import Recipe, State
 from latentjax import networks, transformers, weights
 from latentjax.assessors.efficientnet import PADDINGS
 from latentjax.assessors.outputs import OUTPUTS
 from latentjax.errors import InputError
 from latentjax.files import refuse_existing
+from latentjax.generators.biggan_deep import COMPATS
 
-KINDS = {"biggan": biggan, "dcgan": dcgan, "efficientnet": efficientnet, "transformer": transformer}
+KINDS = {
+    "biggan": biggan,
+    "biggan_deep": biggan_deep,
+    "biggan_pytorch": biggan_pytorch,
+    "dcgan": dcgan,
+    "efficientnet": efficientnet,
+    "transformer": transformer,
+}
 # what the user may have to tell of a kind; a number of classes can be told of any, where it agrees with the file
 OPTIONS = {
     "biggan": (),
+    "biggan_deep": ("compat",),
+    "biggan_pytorch": (),
     "dcgan": (),
     "efficientnet": ("padding", "bn_epsilon", "output", "output_class"),
     "transformer": ("class_reg", "renorm"),
@@ -76,6 +96,10 @@ def recipe_for(
             raise InputError(flag(name), f"is not for {where}, whose kind is {kind}", "leave the flag out")
     if kind == "biggan":
         recipe = biggan.recipe(state, where)
+    elif kind == "biggan_deep":
+        recipe = biggan_deep.recipe(state, where, options["compat"])
+    elif kind == "biggan_pytorch":
+        recipe = biggan_pytorch.recipe(state, where)
     elif kind == "dcgan":
         recipe = dcgan.recipe(state, where, num_classes)
     elif kind == "efficientnet":
@@ -106,7 +130,7 @@ def check_options(kind: str | None, options: dict[str, Any]) -> None:
         except InputError as error:
             known = ", ".join((*KINDS, *transformers.KINDS))
             raise InputError("--kind", error.what, f"use one of {known}, or a transformer's published name") from None
-    choices = {"padding": PADDINGS, "output": OUTPUTS, "renorm": transformers.RENORMS}
+    choices = {"compat": COMPATS, "padding": PADDINGS, "output": OUTPUTS, "renorm": transformers.RENORMS}
     for name, known in choices.items():
         if options[name] is not None and options[name] not in known:
             raise InputError(flag(name), f"{options[name]!r} is unknown", f"use one of {', '.join(known)}")
@@ -128,13 +152,14 @@ def convert(
     output_class: int | None = None,
     class_reg: float | None = None,
     renorm: str | None = None,
+    compat: str | None = None,
 ) -> dict[str, Any]:
     """Converts a PyTorch file into a model folder.
 
     Args:
         source: a .pth file, zip or legacy, state dict or whole pickled module.
         destination: the folder to make; refused if there.
-        kind: "biggan", "dcgan", "efficientnet", "transformer" or a name of `latentjax.transformers.KINDS`, ours or
+        kind: one of `KINDS` or a name of `latentjax.transformers.KINDS`, ours or
             the published one; None: by the keys and shapes.
         num_classes: DCGAN: how many of the inputs are classes. Transformer: C, where y does not move (default 1000).
         padding: EfficientNet as a bare state dict: see `latentjax.assessors.efficientnet.conv_padding`.
@@ -142,6 +167,8 @@ def convert(
         output, output_class: EfficientNet: what its score is, see `latentjax.assessors.outputs.Output`; a head of one
             output needs "sigmoid" or "regression".
         class_reg: transformer: what divides D_y (default 1000).
+        compat: BigGAN-deep: "huggingface" mixes its norms' statistics as that port does, see
+            `latentjax.generators.biggan_deep.row_weights`.
         renorm: transformer: see `latentjax.transformers.Transformer` (default "batch", as published).
 
     Returns:
@@ -159,6 +186,7 @@ def convert(
         "output_class": output_class,
         "class_reg": class_reg,
         "renorm": renorm,
+        "compat": compat,
     }
     check_options(kind, options)
     refuse_existing(destination)

@@ -12,9 +12,10 @@ from latentjax import command_line
 from latentjax.assessors.efficientnet import PADDINGS
 from latentjax.assessors.outputs import OUTPUTS
 from latentjax.errors import InputError
+from latentjax.generators.biggan_deep import COMPATS
 from latentjax.transformers import RENORMS
 
-OPTIONS = ("num_classes", "padding", "bn_epsilon", "output", "output_class", "class_reg", "renorm")
+OPTIONS = ("num_classes", "padding", "bn_epsilon", "output", "output_class", "class_reg", "renorm", "compat")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--output", choices=OUTPUTS, help="EfficientNet: what its score is (default softmax)")
     p.add_argument("--output-class", type=int, help="EfficientNet: which class is scored (default: 1 of 2)")
     p.add_argument("--class-reg", type=float, help="transformer: what divides D_y (default 1000)")
+    p.add_argument("--compat", choices=COMPATS, help="BigGAN-deep: mix its norms' statistics as that port does")
     p.add_argument("--renorm", choices=RENORMS, help="transformer: how z' is rescaled (default batch, as published)")
     return p
 

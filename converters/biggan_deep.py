@@ -1,5 +1,6 @@
 """BigGAN-deep of Hugging Face's port: pytorch_model.bin, and the config.json beside it."""
 
+import itertools
 import json
 import pathlib
 import re
@@ -130,7 +131,7 @@ def read_config(file: pathlib.Path) -> dict[str, Any]:
         raise InputError(file, "has layers that are not [true or false, number, number]", todo)
     if type(attention) is not int or type(epsilon) is not float or not 0 < epsilon < 1:
         raise InputError(file, "has a wrong attention_layer_position or eps", todo)
-    chained = all(one[2] == other[1] for one, other in zip(layers, layers[1:], strict=False))
+    chained = all(one[2] == other[1] for one, other in itertools.pairwise(layers))
     halved = all(out in (into, into / 2) for _, into, out in layers)
     if not layers or not chained or not halved or layers[0][1] != 16 or layers[-1][2] != 1:
         raise InputError(file, "has layers that do not lead from 16 to 1, halving", todo)

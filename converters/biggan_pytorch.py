@@ -21,7 +21,7 @@ WRONG = "give G_ema.pth or G.pth"
 
 def recognises(state: State) -> bool:
     """Whether the keys are this code's, a discriminator's too."""
-    return any(re.match(r"blocks\.\d+\.\d+\.(conv1|bn1|theta)\.", key) for key in state)
+    return any(re.match(r"blocks\.\d+\.\d+\.(conv1|theta)\.", key) for key in state)
 
 
 def recipe(state: State, where: object) -> Recipe:
@@ -61,7 +61,9 @@ def recipe(state: State, where: object) -> Recipe:
     problems: spectral_norm.Problems = {}
     if any(key.endswith(".u0") for key in state):
         state, problems = spectral_norm.fold(state, STORED, lambda matrix, u: sigma_of(matrix, u), {EMBEDDING})
-    return Recipe("biggan", config, rules_for(embedding, channels * ARCHITECTURES[resolution].widths[0]), state, problems)
+    return Recipe(
+        "biggan", config, rules_for(embedding, channels * ARCHITECTURES[resolution].widths[0]), state, problems
+    )
 
 
 def rules_for(embedding: int, width: int) -> tuple[Rule, ...]:

@@ -22,7 +22,7 @@ def sampled_images(generator: networks.Generator, classes: ClassVectors, truncat
     for i in range(IMAGES // BATCH):
         key_z, key_y = jax.random.split(jax.random.fold_in(jax.random.key(SEED), i))
         z = latents.sample_z(key_z, BATCH, generator.latent_dim, truncation)
-        yield generator(z, classes.sample(key_y, BATCH))
+        yield generator(z, classes.sample(key_y, BATCH), *generator.after_latents(truncation))
 
 
 def rescaled(assessor: networks.Assessor, images: Iterable[jax.Array]) -> networks.Assessor:

@@ -5,6 +5,8 @@ import pathlib
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from latentjax import weights
@@ -55,7 +57,30 @@ class LatentNetwork(Network):
 
 
 class Generator(LatentNetwork):
-    """G(z [B, Z], y [B, K]) -> images [B, R, R, 3] float32 in [-1, 1]."""
+    """G(z [B, Z], y [B, K]) -> images [B, R, R, 3] float32 in [-1, 1]; a BigGAN-deep takes a truncation too.
+
+    Its truncation, that of z, is a number in (0, 1] or one for each sample, [B].
+    """
+
+    def __call__(self, z: jax.Array, y: jax.Array, truncation: jax.Array | float | None = None) -> jax.Array:
+        if truncation is None:
+            return super().__call__(z, y)
+        if not self.takes_truncation:
+            raise InputError("truncation", f"is no input of a {self.kind}", "scale z by it")
+        # the value of a jax.Array may not be known yet
+        known = [] if isinstance(truncation, jax.Array) else np.ravel(truncation)
+        if not all(0 < number <= 1 for number in known):
+            raise InputError("truncation", f"is {truncation}", "give numbers in (0, 1]")
+        return super().__call__(z, y, jnp.asarray(truncation, jnp.float32))
+
+    @property
+    def takes_truncation(self) -> bool:
+        """Whether its norms depend on the truncation of z."""
+        return getattr(self._module, "takes_truncation", False)
+
+    def after_latents(self, truncation: float) -> tuple[float, ...]:
+        """What a call takes after z and y: the truncation, or nothing."""
+        return (truncation,) if self.takes_truncation else ()
 
     @property
     def resolution(self) -> int:

@@ -30,10 +30,10 @@ def in_bfloat16(tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(cast, tree)
 
 
-def generate(generator: networks.Generator, state: Any, z: jax.Array, y: jax.Array) -> jax.Array:
-    """G in the precision of its weights; the images are float32."""
+def generate(generator: networks.Generator, truncation: float, state: Any, z: jax.Array, y: jax.Array) -> jax.Array:
+    """G in the precision of its weights, at the truncation of z where it depends on that; the images are float32."""
     dtype = lowest(state)
-    return generator.apply(state, z.astype(dtype), y.astype(dtype))
+    return generator.apply(state, z.astype(dtype), y.astype(dtype), *generator.after_latents(truncation))
 
 
 def lowest(state: Any) -> Any:

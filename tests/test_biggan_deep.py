@@ -11,7 +11,7 @@ from converters import biggan_deep as converter
 from converters.oracles import biggan_deep as oracle
 from converters.oracles import fixtures
 from latentjax.generators import biggan_deep
-from tests.conversion import nhwc, network, state_of, worst
+from tests.conversion import network, nhwc, state_of, worst
 
 # against float64; the oracle's own float32 noise at these few channels is 6.8e-5 at most and 1.9e-6 on average
 MAX, MEAN = 1e-4, 5e-6

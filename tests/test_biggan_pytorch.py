@@ -94,7 +94,10 @@ def test_weights_without_spectral_norm_stay(case_128):
     ("guarded", "broken"),
     [
         ("the order of the condition", lambda m: m.setattr(np, "roll", lambda array, *_, **__: array)),
-        ("one power iteration", lambda m: m.setattr(converter, "sigma_of", lambda matrix, u: float(np.linalg.svd(matrix)[1][0]))),
+        (
+            "one power iteration",
+            lambda m: m.setattr(converter, "sigma_of", lambda matrix, u: float(np.linalg.svd(matrix)[1][0])),
+        ),
         ("epsilon of the norms", lambda m: m.setattr(converter, "NORM_EPSILON", 1e-2)),
         ("channels first", lambda m: m.setattr(np, "moveaxis", lambda array, *_: array)),
     ],
@@ -114,7 +117,10 @@ def test_guards(case_128, monkeypatch, guarded, broken):
         (lambda s: {k: v for k, v in s.items() if not k.startswith(("output_layer", "shared"))}, "is a discriminator"),
         (lambda s: {k: v for k, v in s.items() if k != "shared.weight"}, "no shared embedding"),
         (lambda s: {k: v for k, v in s.items() if not k.startswith("blocks.4.")}, "has 4 blocks"),
-        (lambda s: {k: v for k, v in s.items() if not k.startswith("blocks.3.1.")}, "self-attention after the blocks []"),
+        (
+            lambda s: {k: v for k, v in s.items() if not k.startswith("blocks.3.1.")},
+            "self-attention after the blocks []",
+        ),
         (lambda s: s | {"linear.weight": np.zeros((2048, 120), np.float32)}, "is not hierarchical"),
         (lambda s: {k: v for k, v in s.items() if k != "blocks.1.0.conv1.u0"}, "1 missing (blocks.1.0.conv1.u0)"),
     ],

@@ -21,7 +21,7 @@ def test_images_are_close_to_float32s():
     z, y = (array.numpy() for array in fixtures.sample_inputs(model, 2, torch.Generator().manual_seed(1)))
     reduced = precision.in_bfloat16(generator.state)
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(reduced)} == {"float32", "bfloat16"}  # norms stay exact
-    images = precision.generate(generator, reduced, jnp.asarray(z), jnp.asarray(y))
+    images = precision.generate(generator, 1.0, reduced, jnp.asarray(z), jnp.asarray(y))
     exact = generator(z, y)
     assert images.dtype == jnp.float32
     # bfloat16 keeps 8 bits of each activation: a few levels of 255 on average
@@ -51,7 +51,7 @@ def test_float32_stays_float32():
     generator = network("biggan", "generator", state_of(model))
     z, y = (array.numpy() for array in fixtures.sample_inputs(model, 1, torch.Generator().manual_seed(1)))
     np.testing.assert_array_equal(
-        precision.generate(generator, generator.state, z, y), generator.apply(generator.state, z, y)
+        precision.generate(generator, 1.0, generator.state, z, y), generator.apply(generator.state, z, y)
     )
 
 

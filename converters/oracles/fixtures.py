@@ -1,5 +1,6 @@
 """Random weights that behave like trained ones, for tests and benchmarks without any published file."""
 
+import functools
 import math
 
 import torch
@@ -95,8 +96,9 @@ def _fill(part: nn.Module, generator: torch.Generator) -> None:
             normal(param, 0.1)
         else:
             normal(param, 1 / math.sqrt(_fan_in(part, param)))
-    vectors = {name: buffer for name, buffer in part.named_buffers(recurse=False) if name in ("weight_u", "weight_v", "u0")}
-    for vector in vectors.values():
+    buffers = dict(part.named_buffers(recurse=False))
+    vectors = [buffers[name] for name in ("weight_u", "weight_v", "u0") if name in buffers]
+    for vector in vectors:
         normal(vector, 1.0)
         vector.div_(vector.norm())
     for _ in range(POWER_ITERATIONS if vectors else 0):
@@ -105,9 +107,9 @@ def _fill(part: nn.Module, generator: torch.Generator) -> None:
         elif isinstance(part, biggan_pytorch.SpectralWeight):
             part.u0.copy_(part.iterate()[0])
         else:  # PyTorch's own
-            matrix = part.weight_orig.flatten(1)
-            part.weight_v.copy_(F.normalize(matrix.T @ part.weight_u, dim=0))
-            part.weight_u.copy_(F.normalize(matrix @ part.weight_v, dim=0))
+            matrix, (u, v) = dict(part.named_parameters())["weight_orig"].flatten(1), vectors
+            v.copy_(F.normalize(matrix.T @ u, dim=0))
+            u.copy_(F.normalize(matrix @ v, dim=0))
 
 
 def _fan_in(part: nn.Module, weight: torch.Tensor) -> float:
@@ -122,7 +124,7 @@ def _fan_in(part: nn.Module, weight: torch.Tensor) -> float:
 def _calibrate_norms(module: nn.Module, generator: torch.Generator) -> None:
     """Set running statistics to those of one batch of random inputs, each norm seeing the ones before it done."""
     hooks = [
-        part.register_forward_pre_hook(lambda norm, inputs: _calibrate_stored(norm, inputs[0], generator))
+        part.register_forward_pre_hook(functools.partial(_calibrate_stored, generator))
         for part in module.modules()
         if isinstance(part, TableNorm | biggan_pytorch.Norm)
     ]
@@ -145,17 +147,18 @@ def _calibrate_norms(module: nn.Module, generator: torch.Generator) -> None:
             norm.running_var.clamp_(min=0.5 * float(norm.running_var.mean()))
 
 
-def _calibrate_stored(norm: TableNorm | biggan_pytorch.Norm, x: torch.Tensor, generator: torch.Generator) -> None:
+def _calibrate_stored(generator: torch.Generator, norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
     """Set a norm's statistics to those of its input; those of a table differ from row to row, and end with them."""
-    mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+    mean, variance = inputs[0].mean((0, 2, 3)), inputs[0].var((0, 2, 3), correction=0)
     variance.clamp_(min=0.5 * float(variance.mean()))
     if isinstance(norm, biggan_pytorch.Norm):
         norm.stored_mean.copy_(mean)
         norm.stored_var.copy_(variance)
-        return
-    away = torch.linspace(1, 0, len(norm.running_means))[:, None] * torch.rand(norm.running_means.shape, generator=generator)
-    norm.running_means.copy_(mean + 0.3 * away * variance.sqrt())
-    norm.running_vars.copy_(variance * (1 + 0.5 * away))
+    elif isinstance(norm, TableNorm):
+        rows = norm.running_means.shape
+        away = torch.linspace(1, 0, rows[0])[:, None] * torch.rand(rows, generator=generator)
+        norm.running_means.copy_(mean + 0.3 * away * variance.sqrt())
+        norm.running_vars.copy_(variance * (1 + 0.5 * away))
 
 
 def _blobs(batch: int, generator: torch.Generator) -> torch.Tensor:

@@ -72,7 +72,7 @@ class Workbench(NamedTuple):
             directions = functools.partial(transformer.apply, method="directions")
         move = unmoved if transformer is None else transformer.apply
         kept = self.assessor.kept if self.assessor.kept_weights else None
-        generate = functools.partial(precision.generate, self.generator)
+        generate = functools.partial(precision.generate, self.generator, self.config.latents.truncation)
         return Networks(generate, self.assessor.apply, move, kept, directions)
 
 
