@@ -61,9 +61,8 @@ def recipe(state: State, where: object) -> Recipe:
     problems: spectral_norm.Problems = {}
     if any(key.endswith(".u0") for key in state):
         state, problems = spectral_norm.fold(state, STORED, lambda matrix, u: sigma_of(matrix, u), {EMBEDDING})
-    return Recipe(
-        "biggan", config, rules_for(embedding, channels * ARCHITECTURES[resolution].widths[0]), state, problems
-    )
+    rules = rules_for(embedding, channels * ARCHITECTURES[resolution].widths[0])
+    return Recipe("biggan", config, rules, state, problems)
 
 
 def rules_for(embedding: int, width: int) -> tuple[Rule, ...]:

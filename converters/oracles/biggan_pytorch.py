@@ -149,10 +149,11 @@ class BigGANPyTorch(nn.Module):
         self.num_classes, self.chunk, self.latent_dim = num_classes, chunk, chunk * len(widths)
         self.shared = nn.Embedding(num_classes, EMBEDDING)
         self.linear = SpectralLinear(chunk, widths[0] * 4 * 4)
-        self.blocks = nn.ModuleList(
-            nn.ModuleList([Block(inputs, outputs, EMBEDDING + chunk)]) for inputs, outputs in itertools.pairwise(widths)
-        )
-        self.blocks[ATTENTION_AFTER].append(SelfAttention(widths[ATTENTION_AFTER + 1]))
+        blocks: list[list[nn.Module]] = [
+            [Block(inputs, outputs, EMBEDDING + chunk)] for inputs, outputs in itertools.pairwise(widths)
+        ]
+        blocks[ATTENTION_AFTER].append(SelfAttention(widths[ATTENTION_AFTER + 1]))
+        self.blocks = nn.ModuleList(nn.ModuleList(layers) for layers in blocks)
         self.output_layer = nn.Sequential(LastNorm(widths[-1]), nn.ReLU(), SpectralConv(widths[-1], 3, 3))
         self.eval()
 
@@ -161,8 +162,7 @@ class BigGANPyTorch(nn.Module):
         first, *chunks = z.split(self.chunk, dim=1)
         embedding = y @ self.shared.weight
         x = self.linear(first).unflatten(1, (-1, 4, 4))  # channels first
-        for (block, *attention), chunk in zip(self.blocks, chunks, strict=True):
-            x = block(x, torch.cat([embedding, chunk], dim=1))
-            for layer in attention:
-                x = layer(x)
+        for layers, chunk in zip(self.blocks, chunks, strict=True):
+            for layer in layers.children():
+                x = layer(x, torch.cat([embedding, chunk], dim=1)) if isinstance(layer, Block) else layer(x)
         return torch.tanh(self.output_layer(x))

@@ -37,10 +37,10 @@ def randomise(module: nn.Module, seed: int = 0) -> None:
     with torch.no_grad():
         for part in module.modules():
             _fill(part, generator)
-        embeddings = {BigGAN: "linear", BigGANDeep: "embeddings"}
-        if type(module) in embeddings:
+        if isinstance(module, BigGAN | BigGANDeep):
             # An embedding of one class must be of the size of a chunk of z, or classes would not show.
-            module.get_submodule(embeddings[type(module)]).weight.mul_(0.5 * math.sqrt(module.num_classes))
+            embedding = module.linear if isinstance(module, BigGAN) else module.embeddings
+            embedding.weight.mul_(0.5 * math.sqrt(module.num_classes))
         if not isinstance(module, Transformer):
             _calibrate_norms(module, generator)
         if isinstance(module, Generator):
