@@ -39,7 +39,7 @@ OPTIONS = {
     "biggan_deep": ("compat",),
     "biggan_pytorch": (),
     "dcgan": (),
-    "efficientnet": ("padding", "bn_epsilon", "output", "output_class"),
+    "efficientnet": ("padding", "bn_epsilon", "output", "output_class", "preprocessing", "image_size"),
     "transformer": ("class_reg", "renorm"),
 }
 
@@ -130,11 +130,17 @@ def check_options(kind: str | None, options: dict[str, Any]) -> None:
         except InputError as error:
             known = ", ".join((*KINDS, *transformers.KINDS))
             raise InputError("--kind", error.what, f"use one of {known}, or a transformer's published name") from None
-    choices = {"compat": COMPATS, "padding": PADDINGS, "output": OUTPUTS, "renorm": transformers.RENORMS}
+    choices = {
+        "compat": COMPATS,
+        "padding": PADDINGS,
+        "preprocessing": efficientnet.PREPROCESSINGS,
+        "output": OUTPUTS,
+        "renorm": transformers.RENORMS,
+    }
     for name, known in choices.items():
         if options[name] is not None and options[name] not in known:
             raise InputError(flag(name), f"{options[name]!r} is unknown", f"use one of {', '.join(known)}")
-    for name in ("num_classes", "class_reg", "bn_epsilon"):
+    for name in ("num_classes", "class_reg", "bn_epsilon", "image_size"):
         value = options[name]
         if value is not None and not 0 < value < math.inf:
             raise InputError(flag(name), f"is {value}", "give a positive number")
@@ -153,6 +159,8 @@ def convert(
     class_reg: float | None = None,
     renorm: str | None = None,
     compat: str | None = None,
+    preprocessing: str | None = None,
+    image_size: int | None = None,
 ) -> dict[str, Any]:
     """Converts a PyTorch file into a model folder.
 
@@ -162,8 +170,10 @@ def convert(
         kind: one of `KINDS` or a name of `latentjax.transformers.KINDS`, ours or
             the published one; None: by the keys and shapes.
         num_classes: DCGAN: how many of the inputs are classes. Transformer: C, where y does not move (default 1000).
-        padding: EfficientNet as a bare state dict: see `latentjax.assessors.efficientnet.conv_padding`.
-        bn_epsilon: likewise: of its norms (default 1e-3).
+        padding: EfficientNet whose keys do not tell it: see `latentjax.assessors.efficientnet.conv_padding`.
+        bn_epsilon: likewise: of its norms (default: its package's, where it has one).
+        preprocessing: likewise: a name of `converters.efficientnet.PREPROCESSINGS`.
+        image_size: EfficientNet: pixels to which it scales images (default 224).
         output, output_class: EfficientNet: what its score is, see `latentjax.assessors.outputs.Output`; a head of one
             output needs "sigmoid" or "regression".
         class_reg: transformer: what divides D_y (default 1000).
@@ -187,6 +197,8 @@ def convert(
         "class_reg": class_reg,
         "renorm": renorm,
         "compat": compat,
+        "preprocessing": preprocessing,
+        "image_size": image_size,
     }
     check_options(kind, options)
     refuse_existing(destination)

@@ -8,6 +8,7 @@ import collections
 import sys
 
 from converters import convert, export, infer_kind, torch_file
+from converters.efficientnet import PREPROCESSINGS
 from latentjax import command_line
 from latentjax.assessors.efficientnet import PADDINGS
 from latentjax.assessors.outputs import OUTPUTS
@@ -15,7 +16,18 @@ from latentjax.errors import InputError
 from latentjax.generators.biggan_deep import COMPATS
 from latentjax.transformers import RENORMS
 
-OPTIONS = ("num_classes", "padding", "bn_epsilon", "output", "output_class", "class_reg", "renorm", "compat")
+OPTIONS = (
+    "num_classes",
+    "padding",
+    "bn_epsilon",
+    "preprocessing",
+    "image_size",
+    "output",
+    "output_class",
+    "class_reg",
+    "renorm",
+    "compat",
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,7 +47,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--kind", help="insist on an architecture, or on a transformer's kind (default: by keys and shapes)")
     p.add_argument("--num-classes", type=int, help="DCGAN: how many inputs are classes; transformer: C (default 1000)")
     p.add_argument("--padding", choices=PADDINGS, help="EfficientNet state dict: how its convolutions pad")
-    p.add_argument("--bn-epsilon", type=float, help="EfficientNet state dict: epsilon of its norms (default 1e-3)")
+    p.add_argument("--bn-epsilon", type=float, help="EfficientNet state dict: epsilon of its norms (default: as known)")
+    p.add_argument(
+        "--preprocessing",
+        choices=tuple(PREPROCESSINGS),
+        help="EfficientNet: mean and deviation of its images' channels",
+    )
+    p.add_argument("--image-size", type=int, help="EfficientNet: pixels to which images are scaled (default 224)")
     p.add_argument("--output", choices=OUTPUTS, help="EfficientNet: what its score is (default softmax)")
     p.add_argument("--output-class", type=int, help="EfficientNet: which class is scored (default: 1 of 2)")
     p.add_argument("--class-reg", type=float, help="transformer: what divides D_y (default 1000)")

@@ -48,6 +48,7 @@ class Recipe:
     rules: Sequence[Rule]
     state: State  # after whatever had to be folded
     problems: dict[str, list[str]] = field(default_factory=dict)  # keys, by what is wrong with them already
+    names: dict[str, str] = field(default_factory=dict)  # the file's own key, where the rules use another's
 
 
 def dimension(state: State, key: str, axis: int, where: object) -> int:
@@ -92,7 +93,8 @@ def apply(recipe: Recipe, shapes: dict[str, tuple[int, ...]], where: object) -> 
             if problem:
                 problems.setdefault(problem, []).append(key)
     problems["missing"] += [source_of(recipe.rules, path) for path in shapes if path not in weights]
-    found = [f"{len(keys)} {problem} ({listed(keys)})" for problem, keys in problems.items() if keys]
+    told = {problem: [recipe.names.get(key, key) for key in keys] for problem, keys in problems.items() if keys}
+    found = [f"{len(keys)} {problem} ({listed(keys)})" for problem, keys in told.items()]
     if found:
         what = f"does not fit {recipe.kind}: {', '.join(found)}"
         raise InputError(where, what, "give the whole, unchanged published file")

@@ -32,7 +32,7 @@ def recipe_of(kind: str, state: TENSORS, **options: Any) -> Recipe:
     if kind == "dcgan":
         return dcgan.recipe(state, "state", options["num_classes"])
     if kind == "efficientnet":
-        return efficientnet.recipe(state, "state", options.get("root", state), options.get("padding"), None)
+        return efficientnet.recipe(state, "state", options.pop("root", state), options.pop("padding", None), **options)
     return transformer.recipe(state, "state", options.get("num_classes"), None, None)
 
 

@@ -1,4 +1,4 @@
-"""EfficientNet B0 to B7 with the names of the PyPI package efficientnet_pytorch (Tan and Le, 2019)."""
+"""EfficientNet B0 to B7 and Lite0 with the names of the PyPI package efficientnet_pytorch (Tan and Le, 2019)."""
 
 import math
 from typing import NamedTuple
@@ -37,6 +37,7 @@ VARIANTS = {
     "b5": Scaling(1.6, 2.2, 456),
     "b6": Scaling(1.8, 2.6, 528),
     "b7": Scaling(2.0, 3.1, 600),
+    "lite0": Scaling(1.0, 1.0, 224),
 }
 
 STAGES = (
@@ -101,8 +102,9 @@ class PaddedConv(nn.Conv2d):
 class MBConv(nn.Module):
     """Inverted bottleneck with squeeze-and-excitation; the skip joins where the shape is kept."""
 
-    def __init__(self, inputs: int, stage: Stage, stride: int, outputs: int, eps: float, **padding):
+    def __init__(self, inputs: int, stage: Stage, stride: int, outputs: int, eps: float, lite: bool, **padding):
         super().__init__()
+        self.lite = lite
         hidden, squeezed = inputs * stage.expansion, max(1, inputs // 4)
         self.expands, self.skips = stage.expansion > 1, stride == 1 and inputs == outputs
         if self.expands:
@@ -110,17 +112,21 @@ class MBConv(nn.Module):
             self._bn0 = nn.BatchNorm2d(hidden, eps=eps)
         self._depthwise_conv = PaddedConv(hidden, hidden, stage.size, stride, groups=hidden, **padding)
         self._bn1 = nn.BatchNorm2d(hidden, eps=eps)
-        self._se_reduce = PaddedConv(hidden, squeezed, 1, bias=True)
-        self._se_expand = PaddedConv(squeezed, hidden, 1, bias=True)
+        if not lite:
+            self._se_reduce = PaddedConv(hidden, squeezed, 1, bias=True)
+            self._se_expand = PaddedConv(squeezed, hidden, 1, bias=True)
         self._project_conv = PaddedConv(hidden, outputs, 1)
         self._bn2 = nn.BatchNorm2d(outputs, eps=eps)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the block to x [B, inputs, H, W]."""
-        h = F.silu(self._bn0(self._expand_conv(x))) if self.expands else x
-        h = F.silu(self._bn1(self._depthwise_conv(h)))
-        squeezed = F.silu(self._se_reduce(h.mean((2, 3), keepdim=True)))
-        h = self._bn2(self._project_conv(torch.sigmoid(self._se_expand(squeezed)) * h))
+        activation = F.relu6 if self.lite else F.silu
+        h = activation(self._bn0(self._expand_conv(x))) if self.expands else x
+        h = activation(self._bn1(self._depthwise_conv(h)))
+        if not self.lite:
+            squeezed = F.silu(self._se_reduce(h.mean((2, 3), keepdim=True)))
+            h = torch.sigmoid(self._se_expand(squeezed)) * h
+        h = self._bn2(self._project_conv(h))
         return h + x if self.skips else h
 
 
@@ -128,7 +134,7 @@ class EfficientNet(nn.Module):
     """The classifier: images -> logits.
 
     Args:
-        variant: "b0" to "b7".
+        variant: "b0" to "b7", or "lite0": ReLU6, and no squeeze-and-excitation.
         num_classes: number of logits.
         padding: of every convolution. "symmetric" is efficientnet_pytorch 0.7.0, "native-same" is 0.7.1 (SAME at
             the variant's own resolution, kept for any input), "same" is SAME at the input's resolution.
@@ -152,7 +158,7 @@ class EfficientNet(nn.Module):
             raise InputError("padding", f"no padding {padding!r}", f"use one of {', '.join(PADDINGS)}")
         scaling = VARIANTS[variant]
         self.variant, self.num_classes, self.padding = variant, num_classes, padding
-        extent = scaling.resolution
+        self.lite, extent = variant.startswith("lite"), scaling.resolution
 
         def rule() -> dict:
             return {
@@ -169,7 +175,7 @@ class EfficientNet(nn.Module):
             outputs = scaled_width(stage.outputs, scaling.width)
             for i in range(math.ceil(stage.repeats * scaling.depth)):
                 stride = stage.stride if i == 0 else 1
-                self._blocks.append(MBConv(inputs, stage, stride, outputs, bn_epsilon, **rule()))
+                self._blocks.append(MBConv(inputs, stage, stride, outputs, bn_epsilon, self.lite, **rule()))
                 inputs, extent = outputs, math.ceil(extent / stride)
         head = scaled_width(1280, scaling.width)
         self._conv_head = PaddedConv(inputs, head, 1)
@@ -179,10 +185,11 @@ class EfficientNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits [B, num_classes] of normalised images [B, 3, H, W] (mean 0, std 1 over ImageNet)."""
-        x = F.silu(self._bn0(self._conv_stem(x)))
+        activation = F.relu6 if self.lite else F.silu
+        x = activation(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
             x = block(x)
-        x = F.silu(self._bn1(self._conv_head(x)))
+        x = activation(self._bn1(self._conv_head(x)))
         return self._fc(x.mean((2, 3)))
 
 

@@ -1,7 +1,7 @@
-"""EfficientNet B0 to B7 (Tan and Le 2019) as an assessor of generated images."""
+"""EfficientNet B0 to B7 (Tan and Le 2019), and its Lite0, as an assessor of generated images."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -42,6 +42,7 @@ VARIANTS = {
     "b5": (1.6, 2.2, 456),
     "b6": (1.8, 2.6, 528),
     "b7": (2.0, 3.1, 600),
+    "lite0": (1.0, 1.0, 224),  # B0 with ReLU6 and without squeeze and excitation
 }
 PADDINGS = ("symmetric", "native-same", "same")
 
@@ -105,10 +106,15 @@ class SqueezeExcite(nnx.Module):
         return x * nnx.sigmoid(weights)[:, None, None].astype(x.dtype)
 
 
+def activation_of(lite: bool) -> Callable[[jax.Array], jax.Array]:
+    """ReLU6 of the Lite variants, swish of the others."""
+    return nnx.relu6 if lite else nnx.silu
+
+
 class Block(nnx.Module):
     """Expand, filter each channel, squeeze and excite, project; add the input where shapes allow."""
 
-    def __init__(self, plan: Plan, padding: str, epsilon: float, *, rngs: nnx.Rngs):
+    def __init__(self, plan: Plan, padding: str, epsilon: float, lite: bool, *, rngs: nnx.Rngs):
         def norm(features: int) -> FixedNorm:
             return FixedNorm(features, epsilon, rngs=rngs)
 
@@ -120,7 +126,8 @@ class Block(nnx.Module):
         pads = conv_padding(padding, stage.kernel_size, plan.stride, plan.size)
         self.depthwise = DepthwiseConv(width, stage.kernel_size, plan.stride, pads, rngs=rngs)
         self.depthwise_norm = norm(width)
-        self.squeeze_excite = SqueezeExcite(width, max(1, in_features // 4), rngs=rngs)
+        self.squeeze_excite = None if lite else SqueezeExcite(width, max(1, in_features // 4), rngs=rngs)
+        self.activation = activation_of(lite)
         self.project = Conv(width, out_features, use_bias=False, rngs=rngs)
         self.project_norm = norm(out_features)
         self.residual = plan.stride == 1 and in_features == out_features
@@ -128,9 +135,11 @@ class Block(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         h = x
         if self.expand is not None and self.expand_norm is not None:
-            h = nnx.silu(self.expand_norm(self.expand(h)))
-        h = nnx.silu(self.depthwise_norm(self.depthwise(h)))
-        h = self.project_norm(self.project(self.squeeze_excite(h)))
+            h = self.activation(self.expand_norm(self.expand(h)))
+        h = self.activation(self.depthwise_norm(self.depthwise(h)))
+        if self.squeeze_excite is not None:
+            h = self.squeeze_excite(h)
+        h = self.project_norm(self.project(h))
         return h + x if self.residual else h
 
 
@@ -138,7 +147,7 @@ class EfficientNet(nnx.Module):
     """A(images [B, H, W, 3] in [-1, 1]) -> scores [B]: by default the softmax probability of class 1 of 2.
 
     Args:
-        variant: "b0" to "b7".
+        variant: "b0" to "b7", or "lite0".
         num_classes: outputs of the head; the paper's assessor has 2 (not creative, creative).
         padding: "symmetric", "native-same" or "same", see `conv_padding`; the published assessor is "symmetric".
         bn_epsilon: of every norm.
@@ -175,12 +184,13 @@ class EfficientNet(nnx.Module):
         def norm(features: int) -> FixedNorm:
             return FixedNorm(features, bn_epsilon, rngs=rngs)
 
-        plans = blocks_of(variant)
+        plans, lite = blocks_of(variant), variant.startswith("lite")
+        self.activation = activation_of(lite)
         features = plans[0].in_features
         stem_padding = conv_padding(padding, 3, 2, size)
         self.stem = StridedConv(3, features, 3, 2, stem_padding, rngs=rngs)
         self.stem_norm = norm(features)
-        self.blocks = nnx.List(Block(plan, padding, bn_epsilon, rngs=rngs) for plan in plans)
+        self.blocks = nnx.List(Block(plan, padding, bn_epsilon, lite, rngs=rngs) for plan in plans)
         features = plans[-1].out_features
         head = scaled_width(1280, width)
         self.head = Conv(features, head, use_bias=False, rngs=rngs)
@@ -199,10 +209,10 @@ class EfficientNet(nnx.Module):
     def logits(self, images: jax.Array) -> jax.Array:
         """Images [B, H, W, 3] in [-1, 1] -> class logits [B, num_classes], float32."""
         x = self.preprocess(images).astype(self.stem.kernel.dtype)
-        x = nnx.silu(self.stem_norm(self.stem(x)))
+        x = self.activation(self.stem_norm(self.stem(x)))
         for block in self.blocks:
             x = block(x)
-        x = nnx.silu(self.head_norm(self.head(x)))
+        x = self.activation(self.head_norm(self.head(x)))
         return self.classifier(x.mean((1, 2), dtype=jnp.float32))
 
     def statistic(self, images: jax.Array) -> jax.Array:
