@@ -10,7 +10,9 @@ import random
 import re
 import socket
 import threading
+import time
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -24,11 +26,17 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 OTHER = random.Random(1).randbytes(300_000)
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """One body and how it is answered with."""
+
+    site: SimpleNamespace
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers as `site` says, with Range and If-Range as RFC 9110 has them."""
 
     def do_GET(self):
-        site, wanted = self.server.site, self.headers["Range"]
+        site, wanted = cast(Server, self.server).site, self.headers["Range"]
         site.requests.append((self.path, wanted, self.headers["If-Range"]))
         if site.status != 200:
             return self.send_error(site.status)
@@ -47,6 +55,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body[: site.cuts.pop(0)] if site.cuts else body)
+        time.sleep(site.stalls.pop() if site.stalls else 0)
         return None
 
     def log_message(self, format, *arguments):
@@ -56,12 +65,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     """A server of one body, known as "creative", and the cache's folder for it."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     folder = tmp_path / "cache" / "downloads" / "creative"
     url = f"http://127.0.0.1:{server.server_port}/best.pth"
     server.site = SimpleNamespace(
         body=BODY, etag='"one"', modified="Sat, 18 Dec 2021 00:00:00 GMT", type="application/octet-stream",
-        status=200, ranges=True, length=True, answer=None, cuts=[], requests=[], url=url, folder=folder,
+        status=200, ranges=True, length=True, answer=None, cuts=[], stalls=[], requests=[], url=url, folder=folder,
         file=folder / "best.pth", part=folder / "best.pth.part", bad=folder / "best.pth.bad",
     )  # fmt: skip
     monkeypatch.setenv("LATENTJAX_CACHE", str(tmp_path / "cache"))
@@ -154,6 +163,13 @@ def test_a_body_that_breaks_off_goes_on_in_the_same_command(site, etag, validato
         ("bytes=100000-", validator),
         ("bytes=150000-", validator),
     ]
+
+
+def test_a_body_that_stalls_goes_on_in_the_same_command(site, monkeypatch):
+    monkeypatch.setattr(fetch, "TIMEOUT", 0.5)
+    site.cuts, site.stalls = [100_000], [1.0]
+    assert fetch.fetch("creative").sha256 == {site.file: SHA256}
+    assert [request[2] for request in site.requests] == [None, '"one"']
 
 
 def test_after_a_few_attempts_it_is_told_and_goes_on_with_the_next_command(site):
