@@ -1,18 +1,24 @@
 """python -m converters SOURCE DESTINATION: a PyTorch checkpoint becomes a latentjax model folder.
 
 python -m converters --export FOLDER FILE.pth: a learned transformer becomes a checkpoint of the published code.
+python -m converters --fetch NAME [FOLDER]: a published checkpoint is downloaded, and converted where a folder is named.
 """
 
 import argparse
 import collections
 import sys
 
+<<<<<<< HEAD
 from converters import convert, export, infer_kind, torch_file
 from converters.efficientnet import PREPROCESSINGS
+=======
+from converters import convert, export, fetch, infer_kind, torch_file
+>>>>>>> fetch
 from latentjax import command_line
 from latentjax.assessors.efficientnet import PADDINGS
 from latentjax.assessors.outputs import OUTPUTS
 from latentjax.errors import InputError
+from latentjax.files import refuse_existing
 from latentjax.generators.biggan_deep import COMPATS
 from latentjax.transformers import RENORMS
 
@@ -38,12 +44,22 @@ def parser() -> argparse.ArgumentParser:
         "latentjax model folder, or with --export a learned transformer to a PyTorch state dict that the published "
         "code loads. No PyTorch is needed, and nothing in the file is executed.",
         epilog="examples: python -m converters biggan-512.pth weights/biggan512; "
-        "python -m converters --export runs/creativity transformer.pth",
+        "python -m converters --export runs/creativity transformer.pth; "
+        "python -m converters --fetch biggan-512 weights/biggan512",
     )
-    p.add_argument("source", help="the .pth file; with --export a run folder or a transformer folder")
+    p.add_argument(
+        "source",
+        nargs="?",
+        help="the .pth file; with --export a run folder or a transformer folder; with --fetch the folder to make",
+    )
     p.add_argument("destination", nargs="?", help="the folder to make; with --export the .pth file to write")
     p.add_argument("--inspect", action="store_true", help="print what is in the file; convert nothing")
     p.add_argument("--export", action="store_true", help="write a transformer for the published code")
+    p.add_argument(
+        "--fetch",
+        metavar="NAME",
+        help=f"download published weights into the cache, one of {', '.join(fetch.PUBLISHED)}",
+    )
     p.add_argument("--kind", help="insist on an architecture, or on a transformer's kind (default: by keys and shapes)")
     p.add_argument("--num-classes", type=int, help="DCGAN: how many inputs are classes; transformer: C (default 1000)")
     p.add_argument("--padding", choices=PADDINGS, help="EfficientNet state dict: how its convolutions pad")
@@ -87,8 +103,24 @@ def inspect(source: str) -> None:
         print(command_line.printable(line))
 
 
+def download(name: str, destination: str | None) -> str:
+    """Fetches published weights, tells what there is to know of them, and gives their file.
+
+    Raises:
+        InputError: they cannot be had, or the destination is there already.
+    """
+    if destination is not None:
+        refuse_existing(destination)
+    fetched = fetch.fetch(name, destination)
+    for path, sha256 in fetched.sha256.items():
+        print(f"{path}: sha256 {sha256}")
+    for remark in fetched.remarks:
+        print(f"note: {remark}")
+    return str(fetched.weights)
+
+
 def run(arguments: list[str]) -> None:
-    """Inspects, exports or converts.
+    """Fetches, inspects, exports or converts.
 
     Raises:
         InputError: the arguments are wrong, or what they name.
@@ -96,6 +128,16 @@ def run(arguments: list[str]) -> None:
     args = parser().parse_args(arguments)
     options = {name: getattr(args, name) for name in OPTIONS}
     told = args.kind is not None or any(value is not None for value in options.values())
+    if args.fetch is not None:
+        if args.destination is not None or args.inspect or args.export or (told and args.source is None):
+            what = "takes a name, and where it is to be converted a folder and settings"
+            raise InputError("--fetch", what, "leave the rest out")
+        args.source, args.destination = download(args.fetch, args.source), args.source
+        if args.destination is None:
+            print(f"to convert it: {fetch.command(args.fetch)}")
+            return
+    if args.source is None:
+        raise InputError("source", "is missing", "see python -m converters --help")
     if args.inspect:
         if args.destination is not None or args.export or told:
             raise InputError("--inspect", "converts nothing", "give it a file and nothing else")

@@ -6,6 +6,7 @@ from converters.rules import State
 from latentjax.assessors.efficientnet import Plan, blocks_of
 
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+BIASED = ("_se_reduce", "_se_expand", "_fc")
 # by style: a key that tells it, the number of a block in its keys, the convolution of the head
 STYLES = {
     "efficientnet_pytorch": ("_conv_stem.weight", r"_blocks\.(\d+)\.", "_conv_head.weight"),
@@ -85,7 +86,13 @@ def table(style: str, variant: str) -> dict[str, str]:
         for theirs, ours in block_parts(style, plan).items():
             prefix = f"features.{stage + 1}.{within}" if style == "torchvision" else f"blocks.{stage}.{within}"
             parts[f"{prefix}.{theirs}"] = f"_blocks.{i}.{ours}"
-    return {f"{theirs}.{name}": f"{ours}.{name}" for theirs, ours in parts.items() for name in NORM}
+    return {f"{theirs}.{name}": f"{ours}.{name}" for theirs, ours in parts.items() for name in tensors_of(ours)}
+
+
+def tensors_of(part: str) -> tuple[str, ...]:
+    """The tensors of a part, by efficientnet_pytorch's name of it."""
+    name = part.rpartition(".")[2]
+    return NORM if name.startswith("_bn") else ("weight", "bias") if name in BIASED else ("weight",)
 
 
 def block_parts(style: str, plan: Plan) -> dict[str, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from latentjax.errors import InputError
 
@@ -66,13 +67,14 @@ def dimension(state: State, key: str, axis: int, where: object) -> int:
     return state[key].shape[axis]
 
 
-def apply(recipe: Recipe, shapes: dict[str, tuple[int, ...]], where: object) -> State:
-    """Path to float32 array for every path of the model.
+def apply(recipe: Recipe, shapes: dict[str, tuple[int, ...]], where: object, dtype: DTypeLike = np.float32) -> State:
+    """Path to array for every path of the model.
 
     Args:
         recipe: the rules and the state dict.
         shapes: path to shape of every weight that the model needs.
         where: the file, for messages.
+        dtype: of the arrays.
 
     Raises:
         InputError: a tensor is missing, unexpected, assigned twice, wrongly shaped, not finite, or a variance
@@ -89,7 +91,7 @@ def apply(recipe: Recipe, shapes: dict[str, tuple[int, ...]], where: object) -> 
         elif path is not None and path in weights:
             problems["doubly assigned"].append(key)
         elif path is not None:
-            weights[path], problem = fitted(rule, array, path, shapes[path])
+            weights[path], problem = fitted(rule, array, path, shapes[path], dtype)
             if problem:
                 problems.setdefault(problem, []).append(key)
     problems["missing"] += [source_of(recipe.rules, path) for path in shapes if path not in weights]
@@ -101,13 +103,15 @@ def apply(recipe: Recipe, shapes: dict[str, tuple[int, ...]], where: object) -> 
     return weights
 
 
-def fitted(rule: Rule, array: np.ndarray, path: str, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
+def fitted(
+    rule: Rule, array: np.ndarray, path: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32
+) -> tuple[np.ndarray, str]:
     """The array as the model wants it, and what is wrong with it, if anything."""
     moved = transformed(rule, array)
     if moved is None or moved.shape != shape:
         return array, WRONG_SHAPE.format(list(array.shape))
     with np.errstate(over="ignore"):  # what overflows is told below
-        moved = np.ascontiguousarray(moved, dtype=np.float32)
+        moved = np.ascontiguousarray(moved, dtype=dtype)
     if not np.isfinite(moved).all():
         return moved, "not finite"
     if path.endswith("/var") and (moved < 0).any():

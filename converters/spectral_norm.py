@@ -65,7 +65,7 @@ def _effective(state: State, prefix: str, stored: Stored, sigma_of: Sigma) -> tu
         sigma = sigma_of(matrix.astype(np.float64), *vectors)
     if not 0 < sigma < np.inf:
         return weight, [("whose norm is zero or too large", key)]
-    return weight / np.float32(sigma), []
+    return weight / np.promote_types(weight.dtype, np.float32).type(sigma), []
 
 
 def renewed_once(matrix: np.ndarray, u: np.ndarray, normalised: Callable[[np.ndarray], np.ndarray]) -> float:

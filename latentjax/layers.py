@@ -22,6 +22,11 @@ from latentjax.forms import active
 SCORES = 2**22  # of attention that are held at a time, a sample
 
 
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """bfloat16 becomes float32; float64 stays, for proofs and tests."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def attention(queries: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
     """softmax(q k^T) v in float32 where it matters: [B, Q, C], [B, K, C], [B, K, V] -> [B, Q, V], without scaling.
 

@@ -1,6 +1,7 @@
 """EfficientNet B0 to B7 and Lite0 with the names of the PyPI package efficientnet_pytorch (Tan and Le, 2019)."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -193,19 +194,24 @@ class EfficientNet(nn.Module):
         return self._fc(x.mean((2, 3)))
 
 
-def preprocess(images: torch.Tensor) -> torch.Tensor:
-    """What the published assessor sees of generated images.
+def preprocess(
+    images: torch.Tensor, size: int = 224, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+) -> torch.Tensor:
+    """What an assessor sees of generated images; by default the published one.
 
     Args:
         images: [B, 3, R, R] in [-1, 1].
+        size: pixels of the result.
+        mean: of its channels.
+        std: their standard deviation.
 
     Returns:
-        [B, 3, 224, 224]: resized without antialiasing, less ImageNet's mean, over its standard deviation.
+        [B, 3, size, size]: resized without antialiasing, less the mean, over the standard deviation.
     """
     pixels = ((images + 1) / 2).clamp(0, 1) * 255
-    pixels = F.interpolate(pixels, size=(224, 224), mode="bilinear", align_corners=False)
-    mean, std = (images.new_tensor(values)[:, None, None] for values in (MEAN, STD))
-    return (pixels / 255 - mean) / std
+    pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
+    less, over = (images.new_tensor(values)[:, None, None] for values in (mean, std))
+    return (pixels / 255 - less) / over
 
 
 def assess(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

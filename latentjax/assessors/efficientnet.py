@@ -10,7 +10,7 @@ from flax import nnx
 
 from latentjax.assessors.outputs import Output
 from latentjax.convolutions import Padding, resize
-from latentjax.layers import Conv, DepthwiseConv, FixedNorm, Linear, StridedConv
+from latentjax.layers import Conv, DepthwiseConv, FixedNorm, Linear, StridedConv, at_least_float32
 
 
 class Stage(NamedTuple):
@@ -213,7 +213,7 @@ class EfficientNet(nnx.Module):
         for block in self.blocks:
             x = block(x)
         x = self.activation(self.head_norm(self.head(x)))
-        return self.classifier(x.mean((1, 2), dtype=jnp.float32))
+        return self.classifier(at_least_float32(x).mean((1, 2)))
 
     def statistic(self, images: jax.Array) -> jax.Array:
         """Images [B, H, W, 3] in [-1, 1] -> what centre and slope act on, [B] float32."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from latentjax.errors import InputError
+from latentjax.layers import at_least_float32
 
 OUTPUTS = ("softmax", "sigmoid", "regression", "margin")
 SCALED = ("regression", "margin")  # those with a centre and a slope
@@ -86,7 +87,7 @@ class Output:
         Raises:
             InputError: no class is set.
         """
-        x, c = logits.astype(jnp.float32), self.scored_class
+        x, c = at_least_float32(logits), self.scored_class
         return x[:, c] - jnp.delete(x, c, axis=1).max(1) if self.kind == "margin" else x[:, c]
 
     def __call__(self, logits: jax.Array) -> jax.Array:
@@ -96,7 +97,7 @@ class Output:
             InputError: no class is set.
         """
         if self.kind == "softmax":
-            return jax.nn.softmax(logits.astype(jnp.float32))[:, self.scored_class]
+            return jax.nn.softmax(at_least_float32(logits))[:, self.scored_class]
         centre, slope = self.scale
         scaled = slope * (self.statistic(logits) - centre)
         return scaled if self.kind == "regression" else jax.nn.sigmoid(scaled)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from latentjax.layers import Conv, FixedNorm, Linear, UpsampleConv, UpsampledShortcut, attention
+from latentjax.layers import Conv, FixedNorm, Linear, UpsampleConv, UpsampledShortcut, at_least_float32, attention
 
 
 class Architecture(NamedTuple):
@@ -137,4 +137,4 @@ class BigGAN(nnx.Module):
                 x = self.attention(x)
             x = block(x, jnp.concatenate([chunk, embedding], axis=1))
         x = nnx.relu(self.last_norm(x))
-        return jnp.tanh(self.last_conv(x).astype(jnp.float32))
+        return jnp.tanh(at_least_float32(self.last_conv(x)))

@@ -14,7 +14,7 @@ from flax import nnx
 
 from latentjax.convolutions import matmul, upsample
 from latentjax.generators.biggan import SelfAttention
-from latentjax.layers import Conv, Linear, UpsampleConv
+from latentjax.layers import Conv, Linear, UpsampleConv, at_least_float32
 
 NARROWER = 4  # times: the middle of a block
 COMPATS = ("huggingface",)
@@ -40,7 +40,7 @@ def row_weights(truncation: jax.Array, count: int, compat: str | None = None) ->
     taken = np.array([math.floor(at) + (0 < at % 1 < 0.5) for at in places])
     nearest = jnp.round(place).astype(int)
     on_row = jnp.abs(place - nearest) < 1e-4
-    return jnp.where(on_row, rows == jnp.asarray(taken)[nearest], between).astype(jnp.float32)
+    return jnp.where(on_row, rows == jnp.asarray(taken)[nearest], between)
 
 
 class TruncatedNorm(nnx.Module):
@@ -165,10 +165,11 @@ class BigGANDeep(nnx.Module):
         self.last_conv = Conv(channels, 3, 3, rngs=rngs)
 
     def __call__(self, z: jax.Array, y: jax.Array, truncation: jax.Array | float = 1.0) -> jax.Array:
-        rows = row_weights(jnp.atleast_1d(jnp.asarray(truncation, jnp.float32)), self.statistics, self.compat)
+        truncation = jnp.atleast_1d(jnp.asarray(truncation, jnp.promote_types(z.dtype, jnp.float32)))
+        rows = row_weights(truncation, self.statistics, self.compat)
         condition = jnp.concatenate([z, self.embedding(y)], axis=1)
         x = self.input(condition).reshape(z.shape[0], 4, 4, -1)
         for layer in self.layers:
             x = layer(x) if isinstance(layer, SelfAttention) else layer(x, rows, condition)
         x = nnx.relu(self.last_norm(x, rows))
-        return jnp.tanh(self.last_conv(x).astype(jnp.float32))
+        return jnp.tanh(at_least_float32(self.last_conv(x)))

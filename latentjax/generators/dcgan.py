@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from latentjax.layers import FixedNorm, Linear, TransposedConv
+from latentjax.layers import FixedNorm, Linear, TransposedConv, at_least_float32
 
 
 class DCGAN(nnx.Module):
@@ -40,4 +40,4 @@ class DCGAN(nnx.Module):
         x = self.input(jnp.concatenate([z, y], axis=1)).reshape(z.shape[0], 4, 4, -1)
         for norm, conv in zip(self.norms, self.convs, strict=True):
             x = conv(nnx.relu(norm(x)))
-        return jnp.tanh(x.astype(jnp.float32))
+        return jnp.tanh(at_least_float32(x))

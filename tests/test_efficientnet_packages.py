@@ -1,0 +1,97 @@
+"""EfficientNets of torchvision and timm: every name, and the logits."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from converters import efficientnet_names, rules
+from converters.oracles import efficientnet as oracle
+from latentjax import weights
+from latentjax.errors import InputError
+from tests import other_packages
+from tests.conversion import nchw, network, recipe_of, state_of, worst
+
+TIMM = {"padding": "symmetric", "bn_epsilon": 1e-5, "preprocessing": "imagenet"}
+TF = {"padding": "same", "bn_epsilon": 1e-3, "preprocessing": "imagenet"}
+
+
+def randomised(name):
+    """A package's network whose norms all do something."""
+    model = other_packages.network(name)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for part in model.modules():
+            if isinstance(part, torch.nn.BatchNorm2d):
+                part.running_mean.normal_(0, 0.1, generator=generator)
+                part.running_var.uniform_(0.01, 0.2, generator=generator)
+                part.weight.normal_(1, 0.1, generator=generator)
+                part.bias.normal_(0, 0.1, generator=generator)
+    return model
+
+
+def logits_of(model, images, mean, std):
+    """In float64, of images [B, H, W, 3] in [-1, 1]."""
+    x = (nchw(images).double() + 1) / 2
+    x = (x - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    with torch.no_grad():
+        return copy.deepcopy(model).double()(x).numpy()
+
+
+@pytest.mark.parametrize("variant", [f"b{i}" for i in range(8)])
+@pytest.mark.parametrize("package", ["torchvision:efficientnet_", "timm:tf_efficientnet_"])
+def test_every_key_has_its_name(package, variant):
+    with torch.device("meta"):
+        theirs = other_packages.network(f"{package}{variant}").state_dict()
+        ours = oracle.EfficientNet(variant).state_dict()
+    table = efficientnet_names.table(package.partition(":")[0], variant)
+    assert set(table) == set(theirs)
+    assert {table[key]: list(tensor.shape) for key, tensor in theirs.items()} == {
+        key: list(tensor.shape) for key, tensor in ours.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("torchvision:efficientnet_b0", {}),
+        ("torchvision:efficientnet_b5", {}),
+        ("timm:efficientnet_b0", TIMM),
+        ("timm:tf_efficientnet_b1", TF),
+        ("timm:tf_efficientnet_lite0", TF | {"preprocessing": "inception"}),
+    ],
+)
+def test_logits_are_the_packages(name, options):
+    model = randomised(name)
+    ours = network("efficientnet", "assessor", state_of(model), **options)
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 224, 224, 3)).astype(np.float32)
+    theirs = logits_of(model, images, ours.config["mean"], ours.config["std"])
+    # float32 against float64, a thousandth of what a wrong epsilon or padding does
+    assert worst(ours.logits(images), theirs) <= 1e-4 * theirs.std()
+    if options:
+        wrong = {"padding": "same" if options["padding"] == "symmetric" else "symmetric"}, {"bn_epsilon": 1e-4}
+        for change in wrong:
+            broken = network("efficientnet", "assessor", state_of(model), **options | change)
+            assert worst(broken.logits(images), theirs) > 1e-2 * theirs.std()
+
+
+@pytest.mark.parametrize("lacking", TIMM)
+def test_what_timms_keys_do_not_tell_is_asked_for(lacking):
+    state = state_of(other_packages.network("timm:efficientnet_b0"))
+    with pytest.raises(InputError, match=f"add .*--{lacking.replace('_', '-')}="):
+        recipe_of("efficientnet", state, **{name: value for name, value in TIMM.items() if name != lacking})
+
+
+def test_a_key_that_is_missing_is_told_by_its_own_name():
+    state = state_of(other_packages.network("torchvision:efficientnet_b0"))
+    del state["features.6.1.block.2.fc1.bias"]
+    recipe = recipe_of("efficientnet", state)
+    with pytest.raises(InputError, match=r"1 missing \(features\.6\.1\.block\.2\.fc1\.bias\)"):
+        rules.apply(recipe, weights.shapes_of(recipe.kind, recipe.config), "state")
+
+
+def test_an_option_that_contradicts_the_keys_is_refused():
+    state = state_of(other_packages.network("torchvision:efficientnet_b0"))
+    with pytest.raises(InputError, match="--padding: same contradicts"):
+        recipe_of("efficientnet", state, padding="same")
