@@ -8,12 +8,8 @@ import argparse
 import collections
 import sys
 
-<<<<<<< HEAD
-from converters import convert, export, infer_kind, torch_file
-from converters.efficientnet import PREPROCESSINGS
-=======
 from converters import convert, export, fetch, infer_kind, torch_file
->>>>>>> fetch
+from converters.efficientnet import PREPROCESSINGS
 from latentjax import command_line
 from latentjax.assessors.efficientnet import PADDINGS
 from latentjax.assessors.outputs import OUTPUTS

@@ -40,6 +40,7 @@ FLOAT64 = 1e-7  # errors are relative to the largest value
 # in float32 ours may lose this, or `MARGIN` times what PyTorch loses
 FLOAT32 = {"images": 5e-5, "scores": 5e-5, "gradient to the latent": 1e-3, "training step": 1e-3}
 MARGIN = 4.0
+PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch")
 Found = dict[str, np.ndarray]
 ToRecipe = Callable[[State], Recipe]
 
@@ -93,7 +94,6 @@ def certificate(file: str, sha256: str, state: State, to_recipe: ToRecipe) -> di
             {"quantity": name, **errors, "allowed_float32": allowed, "allowed_float64": FLOAT64, "passed": passed}
         )
     recipe = to_recipe(state)
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "numpy", "torch")}
     return {
         "file": file,
         "sha256": sha256,
@@ -102,7 +102,7 @@ def certificate(file: str, sha256: str, state: State, to_recipe: ToRecipe) -> di
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
         },
         "machine": f"{platform.system()} {platform.machine()}",
         "seed": SEED,
