@@ -234,12 +234,13 @@ def theirs_of(cast: Cast, draws: dict[str, np.ndarray], dtype: torch.dtype) -> F
         arrays_of(cast.recipes["transformer"], {key: tensor.numpy() for key, tensor in tensors.items()}, np.float64)
         for tensors in (kept, cast.transformer.state_dict())
     )
-    cast.transformer.load_state_dict(kept)
+    changed = change(before, after)
+    cast.transformer.load_state_dict(kept)  # for the other dtype
     return {
         "images": np.moveaxis(images.detach().numpy(), 1, -1),
         "scores": scores.detach().numpy(),
         "gradient to the latent": np.concatenate([part.numpy() for part in gradient], axis=1),
-        "training step": change(before, after),
+        "training step": changed,
     }
 
 

@@ -13,6 +13,7 @@ from converters.oracles import fixtures
 from converters.oracles.dcgan import DCGAN
 from converters.oracles.efficientnet import EfficientNet
 from converters.oracles.transformer import Transformer
+from latentjax import generators
 from tests.conversion import state_of
 
 QUANTITIES = ["images", "scores", "gradient to the latent", "training step"]
@@ -62,3 +63,18 @@ def test_a_right_network_passes(kind):
     assert [row["quantity"] for row in found["figures"]] == QUANTITIES
     assert found["passed"], found["figures"]
     assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["a norm's epsilon", "a spectral norm"])
+def test_a_wrong_network_does_not(monkeypatch, wrong):
+    kind = "dcgan" if wrong == "a norm's epsilon" else "biggan"
+    if kind == "dcgan":
+        right = generators.dcgan.FixedNorm
+        monkeypatch.setattr(generators.dcgan, "FixedNorm", lambda width, _, **rest: right(width, 1e-4, **rest))
+    else:
+        stored = spectral_norm.renewed_once
+        monkeypatch.setattr(spectral_norm, "renewed_once", lambda matrix, u, n: stored(matrix, u, n) * (1 + 1e-4))
+    found = prove.certificate("file.pth", "0" * 64, *subject(kind))
+    assert not found["passed"]
+    assert not any(row["passed"] for row in found["figures"][:1])
