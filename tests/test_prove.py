@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from converters import biggan, biggan_deep, biggan_pytorch, dcgan, efficientnet, prove, transformer
+from converters import biggan, biggan_deep, biggan_pytorch, dcgan, efficientnet, prove, spectral_norm, transformer
 from converters.oracles import biggan as biggan_oracle
 from converters.oracles import biggan_deep as deep_oracle
 from converters.oracles import biggan_pytorch as pytorch_oracle
