@@ -2,6 +2,8 @@
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flax import nnx
@@ -42,6 +44,12 @@ OPTIONS = {
     "efficientnet": ("padding", "bn_epsilon", "output", "output_class"),
     "transformer": ("class_reg", "renorm"),
 }
+DTYPES = ("float32", "float16")  # of the weights that are written
+
+
+def recognised(state: State) -> bool:
+    """Whether the keys are those of some kind."""
+    return any(module.recognises(state) for module in KINDS.values())
 
 
 def infer_kind(state: State, where: object) -> str:
@@ -130,7 +138,8 @@ def check_options(kind: str | None, options: dict[str, Any]) -> None:
         except InputError as error:
             known = ", ".join((*KINDS, *transformers.KINDS))
             raise InputError("--kind", error.what, f"use one of {known}, or a transformer's published name") from None
-    choices = {"compat": COMPATS, "padding": PADDINGS, "output": OUTPUTS, "renorm": transformers.RENORMS}
+    choices = {"compat": COMPATS, "dtype": DTYPES, "padding": PADDINGS, "output": OUTPUTS}
+    choices |= {"renorm": transformers.RENORMS}
     for name, known in choices.items():
         if options[name] is not None and options[name] not in known:
             raise InputError(flag(name), f"{options[name]!r} is unknown", f"use one of {', '.join(known)}")
@@ -138,6 +147,49 @@ def check_options(kind: str | None, options: dict[str, Any]) -> None:
         value = options[name]
         if value is not None and not 0 < value < math.inf:
             raise InputError(flag(name), f"is {value}", "give a positive number")
+
+
+def opened(source: os.PathLike | str) -> tuple[torch_file.TorchFile, State, str]:
+    """A file, its tensors, and the prefix of all their keys that was left out for their architecture to be known.
+
+    Raises:
+        InputError: not a readable file, or no network in it.
+    """
+    file = torch_file.read(source)
+    return file, *torch_file.without_prefix(torch_file.state_dict(file), recognised)
+
+
+@contextmanager
+def telling(prefix: str) -> Iterator[None]:
+    """Errors tell that the keys in them are without their prefix, where they are.
+
+    Raises:
+        InputError: whatever is raised inside.
+    """
+    try:
+        yield
+    except InputError as error:
+        if not prefix:
+            raise
+        raise InputError(error.where, f"{error.what} (keys are given without their {prefix!r})", error.todo) from error
+
+
+def network_in(
+    source: os.PathLike | str, kind: str | None, options: dict[str, Any]
+) -> tuple[torch_file.TorchFile, Recipe, State]:
+    """A file, the recipe for it, and its weights by their paths in our network, in float32.
+
+    Args:
+        source, kind, options: as `convert` takes them.
+
+    Raises:
+        InputError: not a readable file, a foreign architecture, a tensor that does not fit, or an option that is
+            missing or contradicts the file.
+    """
+    file, state, prefix = opened(source)
+    with telling(prefix):
+        recipe = recipe_for(kind_of(state, file.path, kind), state, file, options, kind)
+        return file, recipe, rules.apply(recipe, weights.shapes_of(recipe.kind, recipe.config), file.path)
 
 
 def convert(
@@ -153,11 +205,13 @@ def convert(
     class_reg: float | None = None,
     renorm: str | None = None,
     compat: str | None = None,
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     """Converts a PyTorch file into a model folder.
 
     Args:
-        source: a .pth file, zip or legacy, state dict or whole pickled module.
+        source: a file of `torch.save`, zip or legacy, state dict or whole pickled module; a safetensors file; or a
+            folder from Hugging Face.
         destination: the folder to make; refused if there.
         kind: one of `KINDS` or a name of `latentjax.transformers.KINDS`, ours or
             the published one; None: by the keys and shapes.
@@ -170,6 +224,7 @@ def convert(
         compat: BigGAN-deep: "huggingface" mixes its norms' statistics as that port does, see
             `latentjax.generators.biggan_deep.row_weights`.
         renorm: transformer: see `latentjax.transformers.Transformer` (default "batch", as published).
+        dtype: "float16" halves the folder and rounds the weights, see `rules.halved`; all is computed in float32.
 
     Returns:
         The model's kind, config and number of parameters, without running statistics, as papers count.
@@ -188,15 +243,14 @@ def convert(
         "renorm": renorm,
         "compat": compat,
     }
-    check_options(kind, options)
+    check_options(kind, options | {"dtype": dtype})
     refuse_existing(destination)
-    file = torch_file.read(source)
-    state = torch_file.state_dict(file)
-    recipe = recipe_for(kind_of(state, file.path, kind), state, file, options, kind)
-    arrays = rules.apply(recipe, weights.shapes_of(recipe.kind, recipe.config), file.path)
-    origin = {"file": os.path.basename(source), "sha256": file.sha256}
+    file, recipe, arrays = network_in(source, kind, options)
+    if dtype == "float16":
+        arrays = rules.halved(arrays, recipe, file.path)
+    origin = {"file": os.path.basename(file.path), "sha256": file.sha256}
     weights.save(destination, arrays, recipe.kind, recipe.config, origin)
-    parameters = sum(array.size for path, array in arrays.items() if not path.endswith(("/mean", "/var")))
+    parameters = sum(array.size for path, array in arrays.items() if not path.endswith(rules.STATISTICS))
     return {"kind": recipe.kind, "config": recipe.config, "parameters": parameters}
 
 

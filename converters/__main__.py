@@ -7,7 +7,7 @@ import argparse
 import collections
 import sys
 
-from converters import convert, export, infer_kind, torch_file
+from converters import DTYPES, convert, export, infer_kind, opened, torch_file
 from latentjax import command_line
 from latentjax.assessors.efficientnet import PADDINGS
 from latentjax.assessors.outputs import OUTPUTS
@@ -15,7 +15,7 @@ from latentjax.errors import InputError
 from latentjax.generators.biggan_deep import COMPATS
 from latentjax.transformers import RENORMS
 
-OPTIONS = ("num_classes", "padding", "bn_epsilon", "output", "output_class", "class_reg", "renorm", "compat")
+OPTIONS = ("num_classes", "padding", "bn_epsilon", "output", "output_class", "class_reg", "renorm", "compat", "dtype")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,7 +28,10 @@ def parser() -> argparse.ArgumentParser:
         epilog="examples: python -m converters biggan-512.pth weights/biggan512; "
         "python -m converters --export runs/creativity transformer.pth",
     )
-    p.add_argument("source", help="the .pth file; with --export a run folder or a transformer folder")
+    p.add_argument(
+        "source",
+        help="the .pth or .safetensors file, or a folder from Hugging Face; with --export a run or transformer folder",
+    )
     p.add_argument("destination", nargs="?", help="the folder to make; with --export the .pth file to write")
     p.add_argument("--inspect", action="store_true", help="print what is in the file; convert nothing")
     p.add_argument("--export", action="store_true", help="write a transformer for the published code")
@@ -41,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--class-reg", type=float, help="transformer: what divides D_y (default 1000)")
     p.add_argument("--compat", choices=COMPATS, help="BigGAN-deep: mix its norms' statistics as that port does")
     p.add_argument("--renorm", choices=RENORMS, help="transformer: how z' is rescaled (default batch, as published)")
+    p.add_argument("--dtype", choices=DTYPES, help="of the weights written (default float32); float16 rounds them")
     return p
 
 
@@ -50,10 +54,10 @@ def inspect(source: str) -> None:
     Raises:
         InputError: it cannot be read, or holds no tensors.
     """
-    file = torch_file.read(source)
+    file, known, prefix = opened(source)
     state = torch_file.state_dict(file)
     try:
-        kind = infer_kind(state, source)
+        kind = infer_kind(known, source) + f" under the prefix {prefix!r}" * bool(prefix)
     except InputError:
         kind = "unknown to latentjax"
     what = file.root.cls if isinstance(file.root, torch_file.Stub) else "state dict"
@@ -76,8 +80,8 @@ def run(arguments: list[str]) -> None:
         InputError: the arguments are wrong, or what they name.
     """
     args = parser().parse_args(arguments)
-    options = {name: getattr(args, name) for name in OPTIONS}
-    told = args.kind is not None or any(value is not None for value in options.values())
+    options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    told = args.kind is not None or bool(options)
     if args.inspect:
         if args.destination is not None or args.export or told:
             raise InputError("--inspect", "converts nothing", "give it a file and nothing else")
