@@ -175,21 +175,21 @@ def telling(prefix: str) -> Iterator[None]:
 
 
 def network_in(
-    source: os.PathLike | str, kind: str | None, options: dict[str, Any]
-) -> tuple[torch_file.TorchFile, Recipe, State]:
-    """A file, the recipe for it, and its weights by their paths in our network, in float32.
+    file: torch_file.TorchFile, state: State, prefix: str, kind: str | None, options: dict[str, Any]
+) -> tuple[Recipe, State]:
+    """The recipe for a file, and its weights by their paths in our network, in float32.
 
     Args:
-        source, kind, options: as `convert` takes them.
+        file, state, prefix: what `opened` gave.
+        kind, options: as `convert` takes them.
 
     Raises:
-        InputError: not a readable file, a foreign architecture, a tensor that does not fit, or an option that is
-            missing or contradicts the file.
+        InputError: a foreign architecture, a tensor that does not fit, or an option that is missing or contradicts the
+            file.
     """
-    file, state, prefix = opened(source)
     with telling(prefix):
         recipe = recipe_for(kind_of(state, file.path, kind), state, file, options, kind)
-        return file, recipe, rules.apply(recipe, weights.shapes_of(recipe.kind, recipe.config), file.path)
+        return recipe, rules.apply(recipe, weights.shapes_of(recipe.kind, recipe.config), file.path)
 
 
 def convert(
@@ -245,7 +245,8 @@ def convert(
     }
     check_options(kind, options | {"dtype": dtype})
     refuse_existing(destination)
-    file, recipe, arrays = network_in(source, kind, options)
+    file, state, prefix = opened(source)
+    recipe, arrays = network_in(file, state, prefix, kind, options)
     if dtype == "float16":
         arrays = rules.halved(arrays, recipe, file.path)
     origin = {"file": os.path.basename(file.path), "sha256": file.sha256}

@@ -107,26 +107,10 @@ def _check_members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Zip
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise refusal("has compressed members, which torch.save does not write")
     members = {info.filename: info for info in infos}
-    if len(members) != len(infos) or sum(info.file_size for info in infos) > size:
+    outside = any(not 0 <= info.header_offset < size for info in infos)
+    if outside or len(members) != len(infos) or sum(info.file_size for info in infos) > size:
         raise refusal("has a damaged directory: members overlap or are cut short")
     return members
-
-
-class _Pickles:
-    """The pickles of a legacy file: no read allocates more than is left of the file, or is more than they may be."""
-
-    def __init__(self, file: BinaryIO, size: int):
-        self.file, self.size = file, size
-
-    def read(self, count: int) -> bytes:
-        if count > self.size - self.file.tell():
-            raise EOFError
-        if self.file.tell() + count > MAX_PICKLE:
-            raise refusal(_LARGE_PICKLE, RESAVE)
-        return self.file.read(count)
-
-    def readline(self) -> bytes:
-        return self.file.readline(MAX_PICKLE)
 
 
 def read_legacy(file: Any, size: int) -> Any:
@@ -135,7 +119,7 @@ def read_legacy(file: Any, size: int) -> Any:
     Raises:
         InputError: without a file name, for what is refused. Damage raises any exception.
     """
-    stream = _Pickles(file, size)
+    stream = io.BytesIO(file.read(MAX_PICKLE))
     storages: dict[str, tuple[np.ndarray, int]] = {}
     claimed = 0
 
@@ -152,15 +136,19 @@ def read_legacy(file: Any, size: int) -> Any:
             raise refusal("gives two sizes for one storage")
         return storages[key][0]
 
-    magic, protocol, _ = (Unpickler(stream, load_storage, size).load() for _ in range(3))
+    try:
+        magic, protocol, _, root, keys = (Unpickler(stream, load_storage, size).load() for _ in range(5))
+    except Exception as error:
+        if stream.tell() == MAX_PICKLE:
+            raise refusal(_LARGE_PICKLE, RESAVE) from error
+        raise
     if magic != LEGACY_MAGIC or protocol != LEGACY_PROTOCOL:
         raise refusal("is of an unknown protocol", RESAVE)
-    root = Unpickler(stream, load_storage, size).load()
-    keys = Unpickler(stream, load_storage, size).load()
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise refusal("has a damaged list of storages")
     if len(keys) != len(storages) or set(keys) != set(storages):
         raise refusal("does not hold the storages that its tensors name")
+    file.seek(stream.tell())
     for key in keys:
         data, count = storages[key]
         if int.from_bytes(file.read(8), "little", signed=True) != count:

@@ -14,7 +14,7 @@ from latentjax.errors import InputError
 WRAPPERS = ("state_dict", "model", "netG_state_dict", "generator", "params")
 PREFIXES = ("module", "model", "_orig_mod")  # of DataParallel, of Lightning and of torch.compile
 
-_MAX_DEPTH, _MAX_NAMES = 50, 100_000  # a module that holds itself has no end
+_MAX_DEPTH, _MAX_NAMES = 50, 20_000  # a module that holds itself has no end
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +97,10 @@ def modules(file_or_root: Any) -> Iterator[tuple[str, Stub]]:
         InputError: if the modules do not form a tree of a reasonable size.
     """
     where, root = _unwrap(file_or_root)
+    return _modules(where, root)
+
+
+def _modules(where: str, root: Any) -> Iterator[tuple[str, Stub]]:
     pending = [("", 0, root)] if _parts(root) else []
     seen = 0
     while pending:
@@ -116,7 +120,7 @@ def modules(file_or_root: Any) -> Iterator[tuple[str, Stub]]:
 
 def _network_tensors(where: str, root: Stub) -> Iterator[tuple[str, Any]]:
     """Name and value of all that a network could hold in its state dict; None for what it does not."""
-    for prefix, module in modules(root):
+    for prefix, module in _modules(where, root):
         parameters, buffers, unsaved = _parts(module)
         kept = ((name, None if name in unsaved else value) for name, value in buffers.items())
         for name, value in itertools.chain(parameters.items(), kept):

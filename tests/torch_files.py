@@ -2,6 +2,7 @@
 
 import collections
 import io
+import json
 import pickle
 import struct
 import zipfile
@@ -52,10 +53,17 @@ class ClaimedTensor:
         self.args = (Claim(count, view), offset, size, stride)
 
 
-def claimed(tensor):
+def claimed(*tensors):
     file = io.BytesIO()
-    Pickler(file, protocol=2).dump({"w": tensor})
+    Pickler(file, protocol=2).dump({f"w{i or ''}": tensor for i, tensor in enumerate(tensors)})
     return file.getvalue()
+
+
+def write_safetensors(path, header, data=b"", length=None):
+    """A header of our choice, as JSON or as bytes, and a length of it that need not be its own."""
+    header = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(header) if length is None else length) + header + data)
+    return path
 
 
 def write_legacy(path, pickled, keys=("0",), storages=()):
