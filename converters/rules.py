@@ -95,7 +95,7 @@ def apply(recipe: Recipe, shapes: dict[str, tuple[int, ...]], where: object) -> 
     problems["missing"] += [source_of(recipe.rules, path) for path in shapes if path not in weights]
     found = [f"{len(keys)} {problem} ({listed(keys)})" for problem, keys in problems.items() if keys]
     if found:
-        what = f"does not fit {recipe.kind}: {', '.join(found)}"
+        what = f"does not fit {recipe.kind}: {', '.join(found[:6] + ['...'] * (len(found) > 6))}"
         raise InputError(where, what, "give the whole, unchanged published file")
     return weights
 

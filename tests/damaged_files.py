@@ -2,7 +2,9 @@
 
 import functools
 import io
+import json
 import pathlib
+import pickle
 import pickletools
 import random
 import re
@@ -16,6 +18,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from converters import torch_pickle
 from converters.oracles import dcgan, transformer
 
 NUMBERS = [
@@ -103,7 +106,7 @@ def contents() -> dict[str, Any]:
         "optimizer_states": [optimiser.state_dict()],
         "callbacks": {
             "best": torch.tensor(0.5),
-            "names": {"a", "b"},
+            "names": {"a"},
             "rate": np.float64(0.1),
             "path": pathlib.PurePath("x"),
         },
@@ -130,17 +133,31 @@ def originals(folder: pathlib.Path, tensors_of: Callable[[pathlib.Path], Tensors
             if form == "legacy":
                 data = with_plain_keys(data)
                 path.write_bytes(data)
-            found.append(Original(name, form, data, tensors_of(path)))
+            # a mapped file's tensors would change with the file
+            tensors = {key: array.copy() for key, array in tensors_of(path).items()}
+            found.append(Original(name, form, data, tensors))
     return found
 
 
 def with_plain_keys(data: bytes) -> bytes:
-    """A legacy file whose storages are not named by where they were in memory, so that a seed makes it again."""
-    keys = sorted({arg for _, arg, _ in operations(data) if isinstance(arg, str) and re.fullmatch(r"\d{9,}", arg)})
-    for number, key in enumerate(keys):
-        old = struct.pack("<I", len(key)) + key.encode()
-        data = data.replace(old, struct.pack("<I", 12) + b"%012d" % number)
-    return data
+    """A legacy file whose storages are not named and ordered by where they were in memory: a seed makes it again."""
+    stream, sizes = io.BytesIO(data), {}
+
+    def load_storage(key: str, dtype: np.dtype, count: int) -> np.ndarray:
+        sizes[key] = count * dtype.itemsize
+        return np.zeros(sizes[key], np.uint8)
+
+    def unpickled() -> Any:
+        return torch_pickle.Unpickler(stream, load_storage, len(data)).load()
+
+    for _ in range(4):
+        unpickled()
+    head = data[: stream.tell()]
+    numbers = {key: stream.read(8 + sizes[key]) for key in unpickled()}
+    names = {key: f"{number:012d}" for number, key in enumerate(sizes)}
+    for key, name in names.items():
+        head = head.replace(struct.pack("<I", len(key)) + key.encode(), struct.pack("<I", len(name)) + name.encode())
+    return head + pickle.dumps(list(names.values()), protocol=2) + b"".join(numbers[key] for key in sizes)
 
 
 # ---- damage
@@ -250,8 +267,31 @@ def other_size(rng: random.Random, data: bytes) -> bytes:
 
 def other_count(rng: random.Random, data: bytes) -> bytes:
     """A legacy file's count before some numbers says another one."""
-    begin = operations(data)[-1][2] + 1 + 4 * rng.randrange((len(data) - operations(data)[-1][2]) // 4)
+    found = operations(data)
+    end = found[-1][2] + 1 if found else 0
+    if len(data) - end < 8:
+        return flipped(rng, data)
+    begin = end + 4 * rng.randrange((len(data) - end) // 4)
     return data[:begin] + rng.choice(NUMBERS).to_bytes(8, "little") + data[begin + 8 :]
+
+
+def other_entry(rng: random.Random, data: bytes) -> bytes:
+    """A safetensors file one tensor of which has another name, shape or dtype that fits its bytes."""
+    try:
+        end = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:end])
+        name, entry = rng.choice(list(header.items()))
+        widths = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "U8": 1, "I8": 1, "BOOL": 1}
+        size = entry["data_offsets"][1] - entry["data_offsets"][0]
+        dtype = rng.choice([each for each, width in widths.items() if size % width == 0])
+        count = size // widths[dtype]
+        shape = rng.choice([entry["shape"][::-1], [count], [1, count], [count, 1], [0, count]])
+        entry |= rng.choice([{"dtype": dtype, "shape": [count]}, {"shape": shape}])
+        header[rng.choice([name, name, name + "x", *header])] = header.pop(name)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return flipped(rng, data)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def other_header(rng: random.Random, data: bytes) -> bytes:
@@ -278,7 +318,7 @@ ANYWHERE: list[Mutation] = [flipped, flipped, overwritten, cut, removed, inserte
 OF_FORM: dict[str, list[Mutation]] = {
     "zip": [*ANYWHERE, other_size, other_size],
     "legacy": [*ANYWHERE, *[other_operation] * 6, other_count],
-    "safetensors": [*ANYWHERE, *[other_header] * 6, other_size],
+    "safetensors": [*ANYWHERE, *[other_header] * 4, *[other_entry] * 4, other_size],
     "resealed": [flipped, overwritten, removed, duplicated, swapped, *[other_operation] * 12],
 }
 

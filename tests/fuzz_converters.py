@@ -118,13 +118,10 @@ def fuzz(
             for index in indices:
                 changed = mutant(valid, seed, first + index)
                 path.write_bytes(changed.data)
-                memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
                 try:
                     signal.setitimer(signal.ITIMER_PROF, SECONDS)
                     found = outcome(changed, path)
                     signal.setitimer(signal.ITIMER_PROF, 0)
-                    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) * 1024
-                    assert grown < BYTES / 2, f"takes {grown:,} bytes of memory"
                     outcomes[changed.form, found] += 1
                 except (Exception, TooSlowError) as error:
                     signal.setitimer(signal.ITIMER_PROF, 0)
