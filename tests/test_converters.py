@@ -398,6 +398,8 @@ BAR = "GBlock.1.conv0.module.weight_bar"
             "1 not finite (GBlock.1.conv0.module.weight_u)",
         ),
         (lambda s: s[BAR].zero_(), f"1 whose norm is zero or too large ({BAR})"),
+        (lambda s: s.update({BAR: s[BAR].double() * 1e39}), f"1 whose norm is zero or too large ({BAR})"),
+        (lambda s: s.update({BAR: s[BAR][:0]}), "of wrong shape, [0, "),
         (lambda s: s["GBlock.2.HyperBN.bn.running_var"].neg_(), "1 below zero (GBlock.2.HyperBN.bn.running_var)"),
         (lambda s: s.pop("linear.weight"), ": lacks linear.weight; give the whole state dict"),
         (lambda s: s.pop("ScaledCrossReplicaBN.weight"), ": lacks ScaledCrossReplicaBN.weight; "),

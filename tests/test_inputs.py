@@ -11,9 +11,11 @@ from torch import nn
 
 import converters
 from converters import __main__ as command
-from converters import torch_file
-from converters.oracles import dcgan, fixtures, transformer
+from converters import efficientnet, torch_file
+from converters.oracles import biggan_deep, dcgan, fixtures, transformer
+from converters.torch_names import Stub
 from latentjax import weights
+from latentjax.errors import InputError
 from tests.torch_files import FORMATS, assert_same, refused, save, write_safetensors
 
 
@@ -244,6 +246,33 @@ def test_a_folder_with_one_file_of_weights_is_that_file(tmp_path, eyes):
         assert weights.read_record(tmp_path / f"model{number}", "generator")["source"]["file"] == name
 
 
+def test_a_biggan_deep_of_no_published_size_is_read_with_the_config_in_its_folder(tmp_path):
+    layers = [(False, 16, 16), (True, 16, 8), (True, 8, 4), (True, 4, 2), (True, 2, 1)]
+    model = biggan_deep.BigGANDeep(layers, 2, num_classes=3, channels=4, latent_dim=8, rows=3)
+    fixtures.randomise(model, 0)
+    config = json.dumps({"layers": layers, "attention_layer_position": 2, "eps": 1e-4})
+    for number, name in enumerate(("pytorch_model.bin", "model.safetensors")):
+        folder = tmp_path / f"folder{number}"
+        folder.mkdir()
+        if number:
+            safetensors.torch.save_file(model.state_dict(), folder / name)
+        else:
+            save(folder / name, model.state_dict())
+        with pytest.raises(InputError, match=r"no config\.json beside it"):
+            converters.convert(folder, tmp_path / f"model{number}")
+        (folder / "config.json").write_text(config)
+        assert converters.convert(folder, tmp_path / f"model{number}")["config"]["layers"] == list(map(list, layers))
+    one, other = (tmp_path / f"model{number}" / "weights.safetensors" for number in range(2))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_config_of_impossible_sizes_is_refused(tmp_path):
+    layers = [[True, 10**400, 5 * 10**399]]
+    (tmp_path / "config.json").write_text(json.dumps({"layers": layers, "attention_layer_position": 0}))
+    with pytest.raises(InputError, match="layers that do not lead from 16 to 1"):
+        converters.biggan_deep.read_config(tmp_path / "config.json")
+
+
 def test_folders_that_do_not_name_one_file_are_refused(tmp_path, eyes):
     refused(tmp_path, r"is a folder without pytorch_model\.bin or model\.safetensors; name the PyTorch file in it")
     (tmp_path / "model.safetensors.index.json").write_text("{}")
@@ -255,7 +284,7 @@ def test_folders_that_do_not_name_one_file_are_refused(tmp_path, eyes):
 
 def test_a_folder_in_place_of_the_file_of_weights_is_refused(tmp_path):
     (tmp_path / "pytorch_model.bin").mkdir()
-    with pytest.raises(Exception, match="is not a regular file") as caught:
+    with pytest.raises(InputError, match="is not a regular file") as caught:
         torch_file.read(tmp_path)
     assert caught.value.where == str(tmp_path / "pytorch_model.bin")
 
@@ -264,3 +293,22 @@ def test_a_transformer_in_safetensors_is_read(tmp_path):
     module = transformer.Transformer(6, 3, noise_dim=2, noise_dim_y=5)
     safetensors.torch.save_file(module.state_dict(), tmp_path / "a.safetensors")
     assert converters.convert(tmp_path / "a.safetensors", tmp_path / "model")["kind"] == "transformer"
+
+
+@pytest.mark.parametrize("sides", [(1, 1, 1), "wide", (np.arange(2), 1, 1, 1), (None, 1, 1, 1)], ids=str)
+def test_paddings_that_are_no_numbers_are_not_known(sides):
+    conv, padding = Stub("torch.nn.Conv2d", ()), Stub("torch.nn.ZeroPad2d", ())
+    conv.state, padding.state = {}, {"padding": sides}
+    assert efficientnet.padding_of({"a": conv, "a.static_padding": padding}, "a") is None
+    padding.state = {"padding": (1, 2, 3, 4)}
+    assert efficientnet.padding_of({"a": conv, "a.static_padding": padding}, "a") == ((3, 4), (1, 2))
+
+
+def test_a_module_with_a_digit_that_is_no_number_in_its_name_is_refused(tmp_path):
+    norm = nn.Sequential(nn.BatchNorm2d(3))
+    norm.add_module("\u00b2_depthwise_conv", nn.Conv2d(1, 1, 1))
+    norm.add_module("\u00b2", nn.Sequential())
+    norm.get_submodule("\u00b2").add_module("_conv_stem", nn.Conv2d(1, 1, 1))
+    file = torch_file.read(save(tmp_path / "a.pth", norm))
+    with pytest.raises(InputError, match="pads its convolutions in no known way"):
+        efficientnet.pickled_settings(file, "b0", "a.pth")
