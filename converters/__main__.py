@@ -64,7 +64,7 @@ def inspect(source: str) -> None:
     dtypes = collections.Counter(str(array.dtype) for array in state.values())
     counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.items())
     lines = [
-        f"{source}: {file.format} format, {what}, sha256 {file.sha256}",
+        f"{file.path}: {file.format} format, {what}, sha256 {file.sha256}",
         f"architecture: {kind}",
         f"{len(state)} tensors ({counts}), {sum(a.size for a in state.values()):,} numbers",
         *(f"  {name:60} {array.dtype!s:9} {list(array.shape)}" for name, array in state.items()),

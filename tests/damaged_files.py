@@ -242,7 +242,7 @@ def written(number: int) -> bytes:
     return b"\x8a" + bytes([size]) + number.to_bytes(size, "little", signed=True)
 
 
-@functools.cache
+@functools.lru_cache(100)
 def operations(data: bytes) -> list[tuple[Any, Any, int]]:
     """(opcode, argument, position) of a row of pickles, as far as they can be read."""
     found, stream = [], io.BytesIO(data)
@@ -288,7 +288,7 @@ def other_entry(rng: random.Random, data: bytes) -> bytes:
         shape = rng.choice([entry["shape"][::-1], [count], [1, count], [count, 1], [0, count]])
         entry |= rng.choice([{"dtype": dtype, "shape": [count]}, {"shape": shape}])
         header[rng.choice([name, name, name + "x", *header])] = header.pop(name)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return flipped(rng, data)
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data[end:]

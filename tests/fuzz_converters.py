@@ -107,7 +107,7 @@ def fuzz(
     failures: list[Failure] = []
     outcomes: collections.Counter = collections.Counter()
     shapes_of = weights.shapes_of
-    cached = functools.cache(lambda kind, config: shapes_of(kind, json.loads(config)))
+    cached = functools.lru_cache(1000)(lambda kind, config: shapes_of(kind, json.loads(config)))
     before = signal.signal(signal.SIGPROF, too_slow)
     # which takes longer than all else, and sees nothing of the file but these sizes
     weights.shapes_of = lambda kind, config: cached(kind, json.dumps(config))
