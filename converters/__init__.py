@@ -1,7 +1,11 @@
 """Converters from PyTorch files to latentjax model folders, and of transformers back; they need no PyTorch."""
 
+import importlib.util
+import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flax import nnx
@@ -22,7 +26,7 @@ from latentjax import networks, transformers, weights
 from latentjax.assessors.efficientnet import PADDINGS
 from latentjax.assessors.outputs import OUTPUTS
 from latentjax.errors import InputError
-from latentjax.files import refuse_existing
+from latentjax.files import refuse_existing, write_json
 from latentjax.generators.biggan_deep import COMPATS
 
 KINDS = {
@@ -42,6 +46,13 @@ OPTIONS = {
     "efficientnet": ("padding", "bn_epsilon", "output", "output_class", "preprocessing", "image_size"),
     "transformer": ("class_reg", "renorm"),
 }
+SETTINGS = ("num_classes", *dict.fromkeys(name for names in OPTIONS.values() for name in names))
+DTYPES = ("float32", "float16")  # of the weights that are written
+
+
+def recognised(state: State) -> bool:
+    """Whether the keys are those of some kind."""
+    return any(module.recognises(state) for module in KINDS.values())
 
 
 def infer_kind(state: State, where: object) -> str:
@@ -132,6 +143,7 @@ def check_options(kind: str | None, options: dict[str, Any]) -> None:
             raise InputError("--kind", error.what, f"use one of {known}, or a transformer's published name") from None
     choices = {
         "compat": COMPATS,
+        "dtype": DTYPES,
         "padding": PADDINGS,
         "preprocessing": efficientnet.PREPROCESSINGS,
         "output": OUTPUTS,
@@ -144,6 +156,49 @@ def check_options(kind: str | None, options: dict[str, Any]) -> None:
         value = options[name]
         if value is not None and not 0 < value < math.inf:
             raise InputError(flag(name), f"is {value}", "give a positive number")
+
+
+def opened(source: os.PathLike | str) -> tuple[torch_file.TorchFile, State, str]:
+    """A file, its tensors, and the prefix of all their keys that was left out for their architecture to be known.
+
+    Raises:
+        InputError: not a readable file, or no network in it.
+    """
+    file = torch_file.read(source)
+    return file, *torch_file.without_prefix(torch_file.state_dict(file), recognised)
+
+
+@contextmanager
+def telling(prefix: str) -> Iterator[None]:
+    """Errors tell that the keys in them are without their prefix, where they are.
+
+    Raises:
+        InputError: whatever is raised inside.
+    """
+    try:
+        yield
+    except InputError as error:
+        if not prefix:
+            raise
+        raise InputError(error.where, f"{error.what} (keys are given without their {prefix!r})", error.todo) from error
+
+
+def network_in(
+    file: torch_file.TorchFile, state: State, prefix: str, kind: str | None, options: dict[str, Any]
+) -> tuple[Recipe, State]:
+    """The recipe for a file, and its weights by their paths in our network, in float32.
+
+    Args:
+        file, state, prefix: what `opened` gave.
+        kind, options: as `convert` takes them.
+
+    Raises:
+        InputError: a foreign architecture, a tensor that does not fit, or an option that is missing or contradicts the
+            file.
+    """
+    with telling(prefix):
+        recipe = recipe_for(kind_of(state, file.path, kind), state, file, options, kind)
+        return recipe, rules.apply(recipe, weights.shapes_of(recipe.kind, recipe.config), file.path)
 
 
 def convert(
@@ -161,11 +216,13 @@ def convert(
     compat: str | None = None,
     preprocessing: str | None = None,
     image_size: int | None = None,
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     """Converts a PyTorch file into a model folder.
 
     Args:
-        source: a .pth file, zip or legacy, state dict or whole pickled module.
+        source: a file of `torch.save`, zip or legacy, state dict or whole pickled module; a safetensors file; or a
+            folder from Hugging Face.
         destination: the folder to make; refused if there.
         kind: one of `KINDS` or a name of `latentjax.transformers.KINDS`, ours or
             the published one; None: by the keys and shapes.
@@ -180,6 +237,7 @@ def convert(
         compat: BigGAN-deep: "huggingface" mixes its norms' statistics as that port does, see
             `latentjax.generators.biggan_deep.row_weights`.
         renorm: transformer: see `latentjax.transformers.Transformer` (default "batch", as published).
+        dtype: "float16" halves the folder and rounds the weights, see `rules.halved`; all is computed in float32.
 
     Returns:
         The model's kind, config and number of parameters, without running statistics, as papers count.
@@ -200,16 +258,70 @@ def convert(
         "preprocessing": preprocessing,
         "image_size": image_size,
     }
-    check_options(kind, options)
+    check_options(kind, options | {"dtype": dtype})
     refuse_existing(destination)
-    file = torch_file.read(source)
-    state = torch_file.state_dict(file)
-    recipe = recipe_for(kind_of(state, file.path, kind), state, file, options, kind)
-    arrays = rules.apply(recipe, weights.shapes_of(recipe.kind, recipe.config), file.path)
-    origin = {"file": os.path.basename(source), "sha256": file.sha256}
+    file, state, prefix = opened(source)
+    recipe, arrays = network_in(file, state, prefix, kind, options)
+    if dtype == "float16":
+        arrays = rules.halved(arrays, recipe, file.path)
+    origin = {"file": os.path.basename(file.path), "sha256": file.sha256}
     weights.save(destination, arrays, recipe.kind, recipe.config, origin)
-    parameters = sum(array.size for path, array in arrays.items() if not path.endswith(("/mean", "/var")))
+    parameters = sum(array.size for path, array in arrays.items() if not path.endswith(rules.STATISTICS))
     return {"kind": recipe.kind, "config": recipe.config, "parameters": parameters}
+
+
+def prove(
+    source: os.PathLike | str, folder: os.PathLike | str | None = None, kind: str | None = None, **options: Any
+) -> dict[str, Any]:
+    """Compares our network with our PyTorch version of it on a user's own file, see `converters.proof`.
+
+    Args:
+        source: as for `convert`.
+        folder: a model folder that was converted from it; the certificate goes into its model.json.
+        kind, options: as for `convert`.
+
+    Returns:
+        The certificate: figures, versions, the file's sha256, the date, and whether it `passed`.
+
+    Raises:
+        InputError: PyTorch is not installed, the file cannot be converted, or the folder is of another file or of
+            other settings.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise InputError("torch", "is not installed, and is what a file is proven against", "pip install torch")
+    from converters import proof
+
+    options = {name: options.get(name) for name in SETTINGS}
+    check_options(kind, options | {"dtype": "float32"})
+    file, state, prefix = opened(source)
+    recipe, arrays = network_in(file, state, prefix, kind, options)
+    record = {} if folder is None else record_of(folder, recipe, file, weights.digest(arrays))
+    found = kind_of(state, file.path, kind)
+    with telling(prefix):
+        certificate = proof.certificate(
+            os.path.basename(file.path),
+            file.sha256,
+            state,
+            lambda tensors: recipe_for(found, tensors, file, options, kind),
+        )
+    if folder is not None:
+        write_json(os.path.join(folder, "model.json"), record | {"proof": certificate})
+    return certificate
+
+
+def record_of(folder: os.PathLike | str, recipe: Recipe, file: torch_file.TorchFile, digest: str) -> dict[str, Any]:
+    """model.json of a folder that holds what a file is converted to.
+
+    Raises:
+        InputError: it does not.
+    """
+    role = next(role for role, kinds in weights.ROLES.items() if recipe.kind in kinds)
+    record = weights.read_record(folder, role)
+    if record["source"].get("sha256") != file.sha256:
+        raise InputError(folder, f"was not converted from {file.path}", "give the folder that was")
+    if json.loads(json.dumps(recipe.config)) != record["config"] or digest != record["weights_sha256"]:
+        raise InputError(folder, "was converted with other settings", "add the flags that it was converted with")
+    return record
 
 
 def export(folder: os.PathLike | str, file: os.PathLike | str) -> dict[str, Any]:

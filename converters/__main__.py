@@ -6,30 +6,22 @@ python -m converters --fetch NAME [FOLDER]: a published checkpoint is downloaded
 
 import argparse
 import collections
+import itertools
+import pathlib
 import sys
+from typing import Any
 
-from converters import convert, export, fetch, infer_kind, torch_file
+from converters import DTYPES, SETTINGS, convert, export, fetch, infer_kind, opened, prove, torch_file
 from converters.efficientnet import PREPROCESSINGS
 from latentjax import command_line
 from latentjax.assessors.efficientnet import PADDINGS
 from latentjax.assessors.outputs import OUTPUTS
 from latentjax.errors import InputError
-from latentjax.files import refuse_existing
+from latentjax.files import refuse_existing, write_json
 from latentjax.generators.biggan_deep import COMPATS
 from latentjax.transformers import RENORMS
 
-OPTIONS = (
-    "num_classes",
-    "padding",
-    "bn_epsilon",
-    "preprocessing",
-    "image_size",
-    "output",
-    "output_class",
-    "class_reg",
-    "renorm",
-    "compat",
-)
+OPTIONS = (*SETTINGS, "dtype")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,10 +38,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "source",
         nargs="?",
-        help="the .pth file; with --export a run folder or a transformer folder; with --fetch the folder to make",
+        help="the .pth or .safetensors file, or a folder from Hugging Face; with --export a run or transformer folder; "
+        "with --fetch the folder to make",
     )
     p.add_argument("destination", nargs="?", help="the folder to make; with --export the .pth file to write")
     p.add_argument("--inspect", action="store_true", help="print what is in the file; convert nothing")
+    p.add_argument(
+        "--prove", action="store_true", help="compare with PyTorch on this very file; [FOLDER]: that was made of it"
+    )
     p.add_argument("--export", action="store_true", help="write a transformer for the published code")
     p.add_argument(
         "--fetch",
@@ -71,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--class-reg", type=float, help="transformer: what divides D_y (default 1000)")
     p.add_argument("--compat", choices=COMPATS, help="BigGAN-deep: mix its norms' statistics as that port does")
     p.add_argument("--renorm", choices=RENORMS, help="transformer: how z' is rescaled (default batch, as published)")
+    p.add_argument("--dtype", choices=DTYPES, help="of the weights written (default float32); float16 rounds them")
     return p
 
 
@@ -80,17 +77,17 @@ def inspect(source: str) -> None:
     Raises:
         InputError: it cannot be read, or holds no tensors.
     """
-    file = torch_file.read(source)
+    file, known, prefix = opened(source)
     state = torch_file.state_dict(file)
     try:
-        kind = infer_kind(state, source)
+        kind = infer_kind(known, source) + f" under the prefix {prefix!r}" * bool(prefix)
     except InputError:
         kind = "unknown to latentjax"
     what = file.root.cls if isinstance(file.root, torch_file.Stub) else "state dict"
     dtypes = collections.Counter(str(array.dtype) for array in state.values())
     counts = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.items())
     lines = [
-        f"{source}: {file.format} format, {what}, sha256 {file.sha256}",
+        f"{file.path}: {file.format} format, {what}, sha256 {file.sha256}",
         f"architecture: {kind}",
         f"{len(state)} tensors ({counts}), {sum(a.size for a in state.values()):,} numbers",
         *(f"  {name:60} {array.dtype!s:9} {list(array.shape)}" for name, array in state.items()),
@@ -115,48 +112,97 @@ def download(name: str, destination: str | None) -> str:
     return str(fetched.weights)
 
 
+def certify(source: str, folder: str | None, kind: str | None, options: dict[str, Any]) -> bool:
+    """Proves a file, tells the figures and writes them down; whether it passed.
+
+    Raises:
+        InputError: it cannot be proven, or the certificate cannot be written.
+    """
+    place = pathlib.Path("certificate.json")
+    for number in itertools.count(2):
+        if not place.exists():
+            break
+        place = pathlib.Path(f"certificate-{number}.json")
+    print(f"proving {source} beside PyTorch, in float32 and float64; some minutes at most", flush=True)
+    found = prove(source, folder, kind, **options)
+    print(f"{'largest error':24} {'float32':>9} {'PyTorch':>9} {'allowed':>9} {'float64':>9} {'allowed':>9}")
+    columns = ("float32", "pytorch_float32", "allowed_float32", "float64", "allowed_float64")
+    for row in found["figures"]:
+        figures = " ".join(f"{row[name]:9.1e}" for name in columns)
+        print(f"{row['quantity']:24} {figures} {'' if row['passed'] else ' FAILED'}")
+    try:
+        write_json(place, found)
+    except OSError as error:
+        raise InputError(place, f"cannot be written ({error.strerror})", "run it in a folder you can write") from error
+    where = f"{place}" if folder is None else f"{place} and {folder}/model.json"
+    print(f"{found['file']} ({found['sha256'][:12]}): {'proven' if found['passed'] else 'NOT proven'}; see {where}")
+    return found["passed"]
+
+
+def write_checkpoint(folder: str, file: str) -> None:
+    """Exports a transformer and tells what its file does not hold.
+
+    Raises:
+        InputError: no transformer, or the file cannot be written.
+    """
+    done = export(folder, file)
+    print(
+        f"{file}: {done['kind']}; class_reg {done['class_reg']:g} and renorm {done['renorm']} are not "
+        "in it (the published script has 1000 and batch)"
+    )
+    if not done["fits"]:
+        print(f"its noise of {done['noise_dims']} entries for z and y is not what the published script makes")
+    if done["flags"]:
+        print(f"to convert it back, add {' '.join(done['flags'])}")
+
+
+def check(args: argparse.Namespace, told: bool) -> None:
+    """Refuses what does not go together.
+
+    Raises:
+        InputError: naming the flag.
+    """
+    if sum((args.inspect, args.export, args.prove, args.fetch is not None)) > 1:
+        raise InputError("--inspect, --export, --prove, --fetch", "do not go together", "give one of them")
+    if args.fetch is not None and (args.destination is not None or (told and args.source is None)):
+        what = "takes a name, and where it is to be converted a folder and settings"
+        raise InputError("--fetch", what, "leave the rest out")
+    if args.fetch is None and args.source is None:
+        raise InputError("source", "is missing", "see python -m converters --help")
+    if args.inspect and (args.destination is not None or told):
+        raise InputError("--inspect", "converts nothing", "give it a file and nothing else")
+    if args.export and told:
+        raise InputError("--export", "has no settings", "give it a folder, a file and nothing else")
+    if args.destination is None and not (args.inspect or args.prove or args.fetch):
+        place = "file to write" if args.export else "folder to make"
+        raise InputError("destination", "is missing", f"name the {place}")
+
+
 def run(arguments: list[str]) -> None:
-    """Fetches, inspects, exports or converts.
+    """Fetches, inspects, proves, exports or converts.
 
     Raises:
         InputError: the arguments are wrong, or what they name.
+        SystemExit: a file was not proven.
     """
     args = parser().parse_args(arguments)
-    options = {name: getattr(args, name) for name in OPTIONS}
-    told = args.kind is not None or any(value is not None for value in options.values())
+    options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    check(args, args.kind is not None or bool(options))
     if args.fetch is not None:
-        if args.destination is not None or args.inspect or args.export or (told and args.source is None):
-            what = "takes a name, and where it is to be converted a folder and settings"
-            raise InputError("--fetch", what, "leave the rest out")
         args.source, args.destination = download(args.fetch, args.source), args.source
         if args.destination is None:
             print(f"to convert it: {fetch.command(args.fetch)}")
             return
-    if args.source is None:
-        raise InputError("source", "is missing", "see python -m converters --help")
     if args.inspect:
-        if args.destination is not None or args.export or told:
-            raise InputError("--inspect", "converts nothing", "give it a file and nothing else")
         inspect(args.source)
-        return
-    if args.destination is None:
-        place = "file to write" if args.export else "folder to make"
-        raise InputError("destination", "is missing", f"name the {place}")
-    if args.export:
-        if told:
-            raise InputError("--export", "has no settings", "give it a folder, a file and nothing else")
-        done = export(args.source, args.destination)
-        print(
-            f"{args.destination}: {done['kind']}; class_reg {done['class_reg']:g} and renorm {done['renorm']} are not "
-            "in it (the published script has 1000 and batch)"
-        )
-        if not done["fits"]:
-            print(f"its noise of {done['noise_dims']} entries for z and y is not what the published script makes")
-        if done["flags"]:
-            print(f"to convert it back, add {' '.join(done['flags'])}")
-        return
-    done = convert(args.source, args.destination, args.kind, **options)
-    print(f"{args.destination}: {done['kind']} {done['config']}, {done['parameters']:,} parameters")
+    elif args.prove:
+        if not certify(args.source, args.destination, args.kind, options):
+            raise SystemExit(1)
+    elif args.export:
+        write_checkpoint(args.source, args.destination)
+    else:
+        done = convert(args.source, args.destination, args.kind, **options)
+        print(f"{args.destination}: {done['kind']} {done['config']}, {done['parameters']:,} parameters")
 
 
 def main() -> int:

@@ -132,7 +132,7 @@ def read_config(file: pathlib.Path) -> dict[str, Any]:
     if type(attention) is not int or type(epsilon) is not float or not 0 < epsilon < 1:
         raise InputError(file, "has a wrong attention_layer_position or eps", todo)
     chained = all(one[2] == other[1] for one, other in itertools.pairwise(layers))
-    halved = all(out in (into, into / 2) for _, into, out in layers)
+    halved = all(into in (out, 2 * out) for _, into, out in layers)
     if not layers or not chained or not halved or layers[0][1] != 16 or layers[-1][2] != 1:
         raise InputError(file, "has layers that do not lead from 16 to 1, halving", todo)
     return {"layers": layers, "attention_layer_position": attention, "eps": epsilon}

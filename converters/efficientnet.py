@@ -89,7 +89,7 @@ def pickled_settings(root: Any, variant: str, where: object) -> dict[str, Any]:
     epsilons = [stub.state.get("eps") for stub in modules.values() if stub.cls.endswith("BatchNorm2d")]
     if not epsilons or any(type(epsilon) is not float or epsilon != epsilons[0] for epsilon in epsilons):
         raise InputError(where, "has norms of different epsilons, or without any", todo)
-    order = sorted(convs, key=lambda name: [int(part) for part in name.split(".") if part.isdigit()] or [-1])
+    order = sorted(convs, key=lambda name: [int(part) for part in name.split(".") if part.isdecimal()] or [-1])
     paddings = [padding_of(modules, name) for name in order]
     for mode in PADDINGS:
         expected = [conv_padding(mode, *layer) for layer in depthwise_layers(variant)]
@@ -108,7 +108,7 @@ def padding_of(modules: dict[str, Any], name: str) -> Any:
         known = isinstance(own, tuple | list) and len(own) == 2 and all(type(side) is int for side in own)
         return ((own[0], own[0]), (own[1], own[1])) if known else None
     sides = static.state["padding"]
-    if not isinstance(sides, tuple | list) or len(sides) != 4:
+    if not isinstance(sides, tuple | list) or len(sides) != 4 or not all(type(side) is int for side in sides):
         return None
     left, right, top, bottom = sides
     return ((top, bottom), (left, right))

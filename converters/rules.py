@@ -14,6 +14,7 @@ State = dict[str, np.ndarray]
 
 WRONG_SHAPE = "of wrong shape, {}"
 GROUP = re.compile(r"\((?:\?P<(\w+)>)?([^()]*)\)")  # in a rule's pattern
+STATISTICS = ("/mean", "/var")  # how the paths of norms' running statistics end
 REFERENCE = re.compile(r"\\(?:g<(\w+)>|(\d))")  # to a group, in a rule's path
 
 
@@ -62,7 +63,7 @@ def dimension(state: State, key: str, axis: int, where: object) -> int:
         raise InputError(where, f"lacks {key}", "give the whole state dict")
     if state[key].ndim <= axis:
         raise InputError(where, f"has {key} of shape {list(state[key].shape)}", "give the published state dict")
-    if not state[key].shape[axis]:
+    if 0 in state[key].shape:
         raise InputError(where, f"has {key} without numbers", "give the published state dict")
     return state[key].shape[axis]
 
@@ -98,7 +99,7 @@ def apply(recipe: Recipe, shapes: dict[str, tuple[int, ...]], where: object, dty
     told = {problem: [recipe.names.get(key, key) for key in keys] for problem, keys in problems.items() if keys}
     found = [f"{len(keys)} {problem} ({listed(keys)})" for problem, keys in told.items()]
     if found:
-        what = f"does not fit {recipe.kind}: {', '.join(found)}"
+        what = f"does not fit {recipe.kind}: {', '.join(found[:6] + ['...'] * (len(found) > 6))}"
         raise InputError(where, what, "give the whole, unchanged published file")
     return weights
 
@@ -117,6 +118,25 @@ def fitted(
     if path.endswith("/var") and (moved < 0).any():
         return moved, "below zero"
     return moved, ""
+
+
+def halved(weights: State, recipe: Recipe, where: object) -> State:
+    """The weights in float16, the norms' statistics as they are.
+
+    What is rounded changes by at most 2**-11 of itself or, below 2**-14, by at most 2**-25.
+
+    Raises:
+        InputError: a weight is beyond float16's range.
+    """
+    with np.errstate(over="ignore", under="ignore"):  # what overflows is told below
+        stored = {
+            path: array if path.endswith(STATISTICS) else array.astype(np.float16) for path, array in weights.items()
+        }
+    beyond = [source_of(recipe.rules, path) for path, array in stored.items() if not np.isfinite(array).all()]
+    if beyond:
+        what = f"has {len(beyond)} tensors beyond float16's range, 65504 ({listed(beyond)})"
+        raise InputError(where, what, "leave --dtype=float16 out")
+    return stored
 
 
 def listed(keys: list[str]) -> str:

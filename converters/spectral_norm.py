@@ -50,7 +50,7 @@ def _effective(state: State, prefix: str, stored: Stored, sigma_of: Sigma) -> tu
     key = f"{prefix}.{stored.weight}"
     weight = state[key]
     missing = [("missing", f"{prefix}.{name}") for name in stored[1:] if name and f"{prefix}.{name}" not in state]
-    if missing or weight.ndim < 2:  # the rules tell of a wrong shape
+    if missing or weight.ndim < 2 or not weight.size:  # the rules tell of a wrong shape
         return weight, missing
     matrix = weight.reshape(len(weight), -1)
     used = [f"{prefix}.{name}" for name in (stored.u, stored.v) if name]
@@ -62,10 +62,10 @@ def _effective(state: State, prefix: str, stored: Stored, sigma_of: Sigma) -> tu
             return np.zeros_like(weight), [("not finite", name)]
     with np.errstate(over="ignore", invalid="ignore"):
         vectors = (state[vector].astype(np.float64).ravel() for vector in used)
-        sigma = sigma_of(matrix.astype(np.float64), *vectors)
+        sigma = np.promote_types(weight.dtype, np.float32).type(sigma_of(matrix.astype(np.float64), *vectors))
     if not 0 < sigma < np.inf:
         return weight, [("whose norm is zero or too large", key)]
-    return weight / np.promote_types(weight.dtype, np.float32).type(sigma), []
+    return weight / sigma, []
 
 
 def renewed_once(matrix: np.ndarray, u: np.ndarray, normalised: Callable[[np.ndarray], np.ndarray]) -> float:

@@ -13,6 +13,7 @@ import pathlib
 from typing import Any
 
 import jax
+import ml_dtypes
 import numpy as np
 import safetensors.numpy
 from flax import nnx
@@ -30,7 +31,11 @@ ROLES = {
     "transformer": {"transformer": Transformer},
 }
 CLASSES = {kind: cls for kinds in ROLES.values() for kind, cls in kinds.items()}
-DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}  # of weights, by their names in safetensors
+DTYPES = {  # by their names in safetensors
+    **{"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16)},
+    **{"I64": np.dtype("<i8"), "I32": np.dtype("<i4"), "I16": np.dtype("<i2"), "I8": np.dtype("i1")},
+    **{"U8": np.dtype("u1"), "BOOL": np.dtype("?")},
+}
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -165,19 +170,39 @@ def mapped(file: os.PathLike | str) -> mmap.mmap | bytes:
 
 
 def views(data: mmap.mmap | bytes) -> dict[str, np.ndarray]:
-    """Path to array of a safetensors file; the arrays are parts of `data`, nothing is copied."""
+    """Path to array of a safetensors file; the arrays are parts of `data`, nothing is copied.
+
+    Raises:
+        InputError: without a file name, for a dtype that is not among `DTYPES` or a name that is there twice. What is
+            damaged raises any exception: the sizes are to be checked before.
+    """
     begin = 8 + int.from_bytes(data[:8], "little")
     arrays = {}
-    for path, entry in json.loads(data[8:begin]).items():
+    for path, entry in json.loads(data[8:begin], object_pairs_hook=_unique).items():
         if path != "__metadata__":
-            dtype, (start, end) = np.dtype(DTYPES[entry["dtype"]]), entry["data_offsets"]
+            if entry["dtype"] not in DTYPES:
+                raise InputError("", f"holds numbers of type {entry['dtype']}", f"save them as {', '.join(DTYPES)}")
+            dtype, (start, end) = DTYPES[entry["dtype"]], entry["data_offsets"]
             flat = np.frombuffer(data, dtype, (end - start) // dtype.itemsize, begin + start)
             arrays[path] = flat.reshape(entry["shape"])
     return arrays
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a name that is there twice, JSON readers keep either."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise InputError("", "has a header with one name twice", "do not use this file")
+    return found
+
+
+def placed(array: np.ndarray, dtype: np.dtype) -> jax.Array:
+    """The array on the device, in the dtype; one that has it already is not copied before."""
+    return jax.device_put(np.asarray(array, dtype), may_alias=False)
+
+
 def load(folder: os.PathLike | str, role: str) -> tuple[nnx.Module, dict[str, Any]]:
-    """The module of a model folder and its record.
+    """The module of a model folder and its record; weights stored in half precision become the module's float32.
 
     Args:
         folder: a model folder.
@@ -205,5 +230,6 @@ def load(folder: os.PathLike | str, role: str) -> tuple[nnx.Module, dict[str, An
     if {path: array.shape for path, array in weights.items()} != expected:
         raise InputError(file, "has other tensors than its model.json states", "convert or copy the model again")
     # from the file to the device, with no copy of all of them on the way; not shared with the file, which may change
-    fill(module, jax.device_put(weights, may_alias=False))
+    dtypes = {path: leaf.dtype for path, leaf in named(nnx.state(module)).items()}
+    fill(module, {path: placed(array, dtypes[path]) for path, array in weights.items()})
     return module, record

@@ -54,6 +54,12 @@ def test_every_tensor_gets_its_place_and_layout_in_float32():
     np.testing.assert_array_equal(arrays["convs/0/kernel"][0, 0], np.arange(8).reshape(4, 2).T)
 
 
+def test_a_file_with_many_problems_makes_a_short_line():
+    line = refusal(state(), **{f"of wrong shape, [{number}]": ["key"] for number in range(1000)})
+    assert line.count("of wrong shape") == 6
+    assert ", ...; " in line
+
+
 @pytest.mark.parametrize(
     ("tensors", "said"),
     [
@@ -98,7 +104,10 @@ def test_a_value_that_overflows_float32_warns_of_nothing_else(recwarn):
     [
         ({}, "net.pth: lacks fc.weight; give the whole state dict"),
         ({"fc.weight": np.zeros(3)}, "net.pth: has fc.weight of shape [3]; give the published state dict"),
-        ({"fc.weight": np.zeros((3, 0))}, "net.pth: has fc.weight without numbers; give the published state dict"),
+        (
+            {"fc.weight": np.zeros((0, 1 << 50))},
+            "net.pth: has fc.weight without numbers; give the published state dict",
+        ),
     ],
 )
 def test_a_tensor_that_decides_a_size_must_have_it(tensors, said):

@@ -1,5 +1,4 @@
 import collections
-import io
 import os
 import pathlib
 import pickle
@@ -11,7 +10,6 @@ import sys
 import tarfile
 import zipfile
 
-import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -19,8 +17,8 @@ from torch import nn
 
 from converters import torch_file
 from latentjax.errors import InputError
+from tests.torch_files import FORMATS, ClaimedTensor, assert_same, claimed, refused, save, write_legacy, write_zip
 
-FORMATS = pytest.mark.parametrize("new", [True, False], ids=["zip", "legacy"])
 DTYPES = [
     *(torch.float16, torch.float32, torch.float64, torch.bfloat16, torch.bool),
     *(torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8),
@@ -56,75 +54,6 @@ class Hostile:
 
     def __reduce__(self):
         return os.system, (f"touch {self.marker}",)
-
-
-def save(path, value, new=True):
-    torch.save(value, path, _use_new_zipfile_serialization=new)
-    return path
-
-
-def write_zip(path, pickled, storages=(), extra=()):
-    members = {"archive/data.pkl": pickled, "archive/byteorder": b"little", **dict(extra)}
-    members.update({f"archive/data/{key}": data for key, data in enumerate(storages)})
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return path
-
-
-class Pickler(pickle.Pickler):
-    """Writes tensors as torch does, with claims of our choice."""
-
-    def persistent_id(self, value):
-        return value.pid if isinstance(value, Claim) else None
-
-    def reducer_override(self, value):
-        if isinstance(value, ClaimedTensor):
-            return torch._utils._rebuild_tensor_v2, (*value.args, False, collections.OrderedDict())
-        return NotImplemented
-
-
-class Claim:
-    def __init__(self, count, view=()):
-        self.pid = ("storage", torch.FloatStorage, "0", "cpu", count, *view)
-
-
-class ClaimedTensor:
-    def __init__(self, count, offset, size, stride, view=()):
-        self.args = (Claim(count, view), offset, size, stride)
-
-
-def claimed(tensor):
-    file = io.BytesIO()
-    Pickler(file, protocol=2).dump({"w": tensor})
-    return file.getvalue()
-
-
-def write_legacy(path, pickled, keys=("0",), storages=()):
-    parts = [torch_file._LEGACY_MAGIC, torch_file._LEGACY_PROTOCOL, {"little_endian": True}]
-    body = b"".join(pickle.dumps(part, protocol=2) for part in parts) + pickled + pickle.dumps(list(keys), protocol=2)
-    body += b"".join(struct.pack("<q", len(data) // 4) + data for data in storages)
-    path.write_bytes(body)
-    return path
-
-
-def assert_same(ours, theirs):
-    assert list(ours) == list(theirs)
-    for name, tensor in theirs.items():
-        expected = ml_dtypes.bfloat16 if tensor.dtype == torch.bfloat16 else tensor.new_empty(0).numpy().dtype
-        assert ours[name].dtype == expected
-        assert ours[name].shape == tuple(tensor.shape)
-        assert ours[name].tobytes() == tensor.detach().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
-
-
-def refused(path, match, call=torch_file.read):
-    with pytest.raises(InputError, match=match) as caught:
-        call(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert caught.value.todo
-    assert caught.value.where == str(path)
-    return message
 
 
 @FORMATS
@@ -362,7 +291,6 @@ def test_damaged_and_unsafe_zips_are_refused(tmp_path):
         (b"weights come later\n" * 9, "not a PyTorch file"),
         (b"\n<!DOCTYPE html><html><body>404</body></html>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
-        (struct.pack("<Q", 40) + b'{"w":{"dtype":"F32"}}' + bytes(64), "safetensors"),
         (b"PK\x03\x04" + bytes(100), "cut short"),
         (pickle.dumps({"a": 1}, protocol=2), "not a PyTorch file"),
     ],

@@ -6,7 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from converters.torch_pickle import Stub, Unpickler
+from converters.torch_names import Stub
+from converters.torch_pickle import Unpickler
 from latentjax.errors import InputError
 
 
@@ -24,7 +25,7 @@ class Keyword:
 
 
 def load(data):
-    return Unpickler(io.BytesIO(data), lambda key, dtype, count: np.zeros(16, np.uint8)).load()
+    return Unpickler(io.BytesIO(data), lambda key, dtype, count: np.zeros(16, np.uint8), 0).load()
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from converters import biggan, biggan_deep, biggan_pytorch, dcgan, efficientnet, prove, spectral_norm, transformer
+from converters import biggan, biggan_deep, biggan_pytorch, dcgan, efficientnet, proof, spectral_norm, transformer
 from converters.oracles import biggan as biggan_oracle
 from converters.oracles import biggan_deep as deep_oracle
 from converters.oracles import biggan_pytorch as pytorch_oracle
@@ -59,7 +59,7 @@ def subject(kind):
     ],
 )
 def test_a_right_network_passes(kind):
-    found = prove.certificate("file.pth", "0" * 64, *subject(kind))
+    found = proof.certificate("file.pth", "0" * 64, *subject(kind))
     assert [row["quantity"] for row in found["figures"]] == QUANTITIES
     assert found["passed"], found["figures"]
     assert json.loads(json.dumps(found)) == found
@@ -75,6 +75,6 @@ def test_a_wrong_network_does_not(monkeypatch, wrong):
     else:
         stored = spectral_norm.renewed_once
         monkeypatch.setattr(spectral_norm, "renewed_once", lambda matrix, u, n: stored(matrix, u, n) * (1 + 1e-4))
-    found = prove.certificate("file.pth", "0" * 64, *subject(kind))
+    found = proof.certificate("file.pth", "0" * 64, *subject(kind))
     assert not found["passed"]
     assert not any(row["passed"] for row in found["figures"][:1])

@@ -1,0 +1,314 @@
+"""What the converters take besides a plain state dict: safetensors, folders, prefixes, wrappers, optimisers' state."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+import converters
+from converters import __main__ as command
+from converters import efficientnet, torch_file
+from converters.oracles import biggan_deep, dcgan, fixtures, transformer
+from converters.torch_names import Stub
+from latentjax import weights
+from latentjax.errors import InputError
+from tests.torch_files import FORMATS, assert_same, refused, save, write_safetensors
+
+
+@pytest.fixture(scope="module")
+def eyes():
+    """A small DCGAN with random weights."""
+    module = dcgan.DCGAN(6, 3, (8, 4))
+    fixtures.randomise(module, 0)
+    return module
+
+
+def written(source, tmp_path, name="model", **options):
+    """The weights file that a conversion writes."""
+    converters.convert(source, tmp_path / name, num_classes=3, **options)
+    return (tmp_path / name / "weights.safetensors").read_bytes()
+
+
+# ---- safetensors
+
+
+def numbers():
+    """Tensors of every dtype that the format and we know, with any bits."""
+    bits = torch.randint(0, 256, (24 * 8,), dtype=torch.uint8)
+    dtypes = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
+    dtypes += [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8]
+    return {str(dtype): bits.view(dtype)[:24].reshape(2, 3, 4).clone() for dtype in dtypes} | {"b": bits[:5] > 127}
+
+
+def test_safetensors_of_every_dtype_equal_torch_bit_for_bit(tmp_path):
+    state = {**numbers(), "scalar": torch.randn(()), "empty": torch.zeros(0, 3)}
+    safetensors.torch.save_file(state, tmp_path / "a.bin", metadata={"format": "pt"})
+    file = torch_file.read(tmp_path / "a.bin")
+    assert file.format == "safetensors"
+    ours = torch_file.state_dict(file)
+    assert_same({name: ours[name] for name in state}, state)
+    assert len(ours) == len(state)
+    assert not any(tensor.flags.writeable for tensor in ours.values())
+    assert not list(torch_file.modules(file))
+
+
+def test_safetensors_are_mapped_and_not_read(tmp_path, eyes):
+    safetensors.torch.save_file(eyes.state_dict(), tmp_path / "a.safetensors")
+    tensors = torch_file.state_dict(torch_file.read(tmp_path / "a.safetensors"))
+    assert all(tensor.base is not None for tensor in tensors.values())
+    whole = np.frombuffer(weights.mapped(tmp_path / "a.safetensors"), np.uint8)
+    assert max(tensor.nbytes for tensor in tensors.values()) < whole.size
+
+
+ONE = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+TWO = json.dumps(ONE).encode()
+
+
+@pytest.mark.parametrize(
+    ("header", "size", "match"),
+    [
+        ({"a": ONE}, 7, "not fully covered|damaged"),
+        ({"a": ONE}, 9, "not fully covered"),
+        ({"a": ONE, "b": ONE}, 8, "invalid offset"),  # they overlap
+        ({"a": ONE, "b": ONE | {"data_offsets": [12, 20]}}, 20, "invalid offset"),  # a hole between them
+        ({"a": ONE | {"data_offsets": [8, 0]}}, 8, "invalid offset"),
+        ({"a": ONE | {"shape": [3]}}, 8, "damaged"),
+        ({"a": ONE | {"shape": [-2]}}, 8, "integer `-2`"),
+        ({"a": ONE | {"shape": [2.0]}}, 8, "floating point"),
+        ({"a": ONE | {"shape": [1 << 62, 1 << 62]}}, 8, "overflow"),
+        ({"a": ONE | {"shape": [0, 1 << 62, 1 << 62], "data_offsets": [0, 0]}}, 0, "damaged"),
+        ({"a": ONE | {"shape": [1] * 100 + [2]}}, 8, "damaged"),
+        ({"a": ONE | {"dtype": "F99"}}, 8, "unknown variant `F99`"),
+        ({"a": ONE | {"dtype": "F8_E4M3", "shape": [8]}}, 8, "holds numbers of type F8_E4M3"),
+        ({"a": ONE | {"dtype": "C64", "shape": [1]}}, 8, "holds numbers of type C64"),
+        ({"__metadata__": {"a": 1}, "a": ONE}, 8, "damaged"),
+        ({}, 0, "holds no tensors"),
+        (b'{"a":%s,"a":%s}' % (TWO, TWO), 8, "one name twice"),
+        (b'{"a":{"dtype":"F32","dtype":"I32","shape":[2],"data_offsets":[0,8]}}', 8, "duplicate field"),
+        (b'{"\xff":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', 8, "UTF-8"),
+        (b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}', 8, "damaged"),
+    ],
+)
+def test_damaged_safetensors_are_refused(tmp_path, header, size, match):
+    path = write_safetensors(tmp_path / "a.safetensors", header, bytes(size))
+    refused(path, match, lambda path: torch_file.state_dict(torch_file.read(path)))
+
+
+def test_safetensors_are_refused_at_every_length(tmp_path, eyes):
+    safetensors.torch.save_file(eyes.state_dict(), tmp_path / "whole")
+    data = (tmp_path / "whole").read_bytes()
+    for length in [*range(1, 40), *range(40, len(data), 97), len(data) - 1]:
+        (tmp_path / "cut").write_bytes(data[:length])
+        refused(tmp_path / "cut", "damaged|not a PyTorch file")
+
+
+def test_safetensors_convert_as_the_same_state_dict_does(tmp_path, eyes):
+    save(tmp_path / "a.pth", eyes.state_dict())
+    safetensors.torch.save_file(eyes.state_dict(), tmp_path / "a.safetensors")
+    assert written(tmp_path / "a.safetensors", tmp_path, "one") == written(tmp_path / "a.pth", tmp_path, "other")
+
+
+def test_the_content_and_not_the_name_tells_the_format(tmp_path, eyes):
+    for name in ("a.safetensors", "a.bin", "a.ckpt", "a"):
+        save(tmp_path / name, eyes.state_dict())
+        assert torch_file.read(tmp_path / name).format == "zip"
+
+
+# ---- views of shared storages
+
+
+@FORMATS
+def test_tensors_that_share_overlap_or_are_no_block_of_memory_come_out_right(tmp_path, new):
+    torch.manual_seed(0)
+    base = torch.randn(6, 8)
+    state = {
+        "transposed": base.T,
+        "expanded": base[:, :1].expand(6, 5),
+        "expanded_in_front": base[0].expand(4, 8),
+        "sliced": base[1::2, 3:],
+        "reversed_twice": base.flip(0),
+        "tied": base,
+        "tied_too": base,
+        "overlapping": base.as_strided((5, 4), (2, 3), 7),
+        "windows": base.flatten().unfold(0, 9, 4),
+        "diagonal": base.diagonal(),
+        "empty": base[:, 8:],
+        "scalar": base[2, 3],
+    }
+    assert_same(torch_file.state_dict(torch_file.read(save(tmp_path / "a.pth", state, new))), state)
+
+
+@FORMATS
+def test_a_transposed_kernel_converts_as_its_copy_does(tmp_path, eyes, new):
+    state = eyes.state_dict()
+    moved = {name: value.mT.contiguous().mT if value.ndim == 4 else value for name, value in state.items()}
+    assert not moved["main.0.weight"].is_contiguous()
+    save(tmp_path / "a.pth", state, new)
+    save(tmp_path / "b.pth", moved, new)
+    assert written(tmp_path / "a.pth", tmp_path, "one") == written(tmp_path / "b.pth", tmp_path, "other")
+
+
+# ---- prefixes and wrappers
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "_orig_mod.module.", "model._orig_mod.module."])
+@FORMATS
+def test_a_prefix_of_all_keys_is_left_out(tmp_path, eyes, prefix, new):
+    save(tmp_path / "plain.pth", eyes.state_dict(), new)
+    save(tmp_path / "a.pth", {f"{prefix}{name}": value for name, value in eyes.state_dict().items()}, new)
+    assert written(tmp_path / "a.pth", tmp_path, "one") == written(tmp_path / "plain.pth", tmp_path, "other")
+
+
+def test_a_prefix_of_some_keys_or_of_known_ones_stays():
+    one = np.zeros(1)
+    some = {"module.a": one, "b": one}
+    assert torch_file.without_prefix(some, lambda state: False) == (some, "")
+    known = {"model.a": one, "model.b": one}
+    assert torch_file.without_prefix(known, lambda state: "model.a" in state) == (known, "")
+    assert torch_file.without_prefix(known, lambda state: "a" in state) == ({"a": one, "b": one}, "model.")
+    assert torch_file.without_prefix({"modules.a": one}, lambda state: False)[1] == ""
+    deep = {"module." * 50 + "a": one}
+    assert torch_file.without_prefix(deep, lambda state: False)[1] == "module." * 4
+
+
+@FORMATS
+def test_a_network_in_data_parallel_is_read(tmp_path, eyes, new):
+    save(tmp_path / "plain.pth", eyes, new)
+    save(tmp_path / "a.pth", nn.DataParallel(eyes), new)
+    assert written(tmp_path / "a.pth", tmp_path, "one") == written(tmp_path / "plain.pth", tmp_path, "other")
+
+
+def test_a_checkpoint_of_lightning_is_read(tmp_path, eyes):
+    optimiser = torch.optim.Adam(eyes.parameters())
+    eyes(torch.randn(2, 6), torch.eye(3)[:2]).sum().backward()
+    optimiser.step()
+    checkpoint = {
+        "epoch": 3,
+        "global_step": 1200,
+        "pytorch-lightning_version": "2.4.0",
+        "state_dict": {f"model.{name}": value for name, value in eyes.state_dict().items()},
+        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"current": {"ready": 4}}}},
+        "callbacks": {"ModelCheckpoint{'monitor': 'fid'}": {"best_model_score": torch.tensor(17.5), "kth_value": None}},
+        "optimizer_states": [optimiser.state_dict()],
+        "lr_schedulers": [],
+        "hyper_parameters": {"path": tmp_path, "scores": np.arange(3.0), "rate": np.float64(0.5)},
+    }
+    save(tmp_path / "last.ckpt", checkpoint)
+    save(tmp_path / "plain.pth", eyes.state_dict())
+    assert written(tmp_path / "last.ckpt", tmp_path, "one") == written(tmp_path / "plain.pth", tmp_path, "other")
+    save(tmp_path / "nested.ckpt", {"step": 3, "model": {"state_dict": eyes.state_dict(), "version": 2}})
+    assert written(tmp_path / "nested.ckpt", tmp_path, "two") == written(tmp_path / "plain.pth", tmp_path, "three")
+
+
+def test_errors_of_a_file_with_a_prefix_tell_it(tmp_path, eyes, monkeypatch, capsys):
+    state = {f"module.{name}": value for name, value in eyes.state_dict().items()}
+    path = save(tmp_path / "a.pth", state | {"module.main.1.bias": torch.zeros(9)})
+    told = "main.1.bias) (keys are given without their 'module.')"
+    assert told in refused(path, "does not fit dcgan", lambda path: written(path, tmp_path))
+    path = save(tmp_path / "b.pth", {"module.0.weight": torch.zeros(2), "module.0.bias": torch.zeros(2)})
+    told = "(2 tensors: 0.weight, 0.bias) (keys are given without their 'module.')"
+    assert told in refused(path, "no known architecture", lambda path: written(path, tmp_path))
+    monkeypatch.setattr(sys, "argv", ["converters", "--inspect", str(tmp_path / "a.pth")])
+    assert command.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "architecture: dcgan under the prefix 'module.'"
+    assert lines[3].startswith("  module.main.0.weight ")
+
+
+@FORMATS
+@pytest.mark.parametrize("wrapper", [None, "state_dict"])
+def test_an_optimisers_state_is_refused_by_name(tmp_path, eyes, new, wrapper):
+    optimiser = torch.optim.Adam(eyes.parameters())
+    for value in (optimiser.state_dict(), optimiser):
+        path = save(tmp_path / "a.pth", {wrapper: value} if wrapper and isinstance(value, dict) else value, new)
+        line = refused(path, "is an optimiser's state, not a network", lambda path: written(path, tmp_path))
+        assert line.endswith("; give the file of the network's state_dict()")
+
+
+# ---- folders from Hugging Face
+
+
+def test_a_folder_with_one_file_of_weights_is_that_file(tmp_path, eyes):
+    save(tmp_path / "plain.pth", eyes.state_dict())
+    expected = written(tmp_path / "plain.pth", tmp_path, "plain")
+    for number, name in enumerate(("pytorch_model.bin", "model.safetensors")):
+        folder = tmp_path / f"folder{number}"
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "README.md").write_text("")
+        save(folder / name, eyes.state_dict())
+        assert torch_file.read(folder).path == str(folder / name)
+        assert written(folder, tmp_path, f"model{number}") == expected
+        assert weights.read_record(tmp_path / f"model{number}", "generator")["source"]["file"] == name
+
+
+def test_a_biggan_deep_of_no_published_size_is_read_with_the_config_in_its_folder(tmp_path):
+    layers = [(False, 16, 16), (True, 16, 8), (True, 8, 4), (True, 4, 2), (True, 2, 1)]
+    model = biggan_deep.BigGANDeep(layers, 2, num_classes=3, channels=4, latent_dim=8, rows=3)
+    fixtures.randomise(model, 0)
+    config = json.dumps({"layers": layers, "attention_layer_position": 2, "eps": 1e-4})
+    for number, name in enumerate(("pytorch_model.bin", "model.safetensors")):
+        folder = tmp_path / f"folder{number}"
+        folder.mkdir()
+        if number:
+            safetensors.torch.save_file(model.state_dict(), folder / name)
+        else:
+            save(folder / name, model.state_dict())
+        with pytest.raises(InputError, match=r"no config\.json beside it"):
+            converters.convert(folder, tmp_path / f"model{number}")
+        (folder / "config.json").write_text(config)
+        assert converters.convert(folder, tmp_path / f"model{number}")["config"]["layers"] == list(map(list, layers))
+    one, other = (tmp_path / f"model{number}" / "weights.safetensors" for number in range(2))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_config_of_impossible_sizes_is_refused(tmp_path):
+    layers = [[True, 10**400, 5 * 10**399]]
+    (tmp_path / "config.json").write_text(json.dumps({"layers": layers, "attention_layer_position": 0}))
+    with pytest.raises(InputError, match="layers that do not lead from 16 to 1"):
+        converters.biggan_deep.read_config(tmp_path / "config.json")
+
+
+def test_folders_that_do_not_name_one_file_are_refused(tmp_path, eyes):
+    refused(tmp_path, r"is a folder without pytorch_model\.bin or model\.safetensors; name the PyTorch file in it")
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    refused(tmp_path, r"weights are in several files \(model\.safetensors\.index\.json\); save them in one file")
+    for name in ("pytorch_model.bin", "model.safetensors"):
+        save(tmp_path / name, eyes.state_dict())
+    refused(tmp_path, r"is a folder with pytorch_model\.bin and model\.safetensors; name the one you mean")
+
+
+def test_a_folder_in_place_of_the_file_of_weights_is_refused(tmp_path):
+    (tmp_path / "pytorch_model.bin").mkdir()
+    with pytest.raises(InputError, match="is not a regular file") as caught:
+        torch_file.read(tmp_path)
+    assert caught.value.where == str(tmp_path / "pytorch_model.bin")
+
+
+def test_a_transformer_in_safetensors_is_read(tmp_path):
+    module = transformer.Transformer(6, 3, noise_dim=2, noise_dim_y=5)
+    safetensors.torch.save_file(module.state_dict(), tmp_path / "a.safetensors")
+    assert converters.convert(tmp_path / "a.safetensors", tmp_path / "model")["kind"] == "transformer"
+
+
+@pytest.mark.parametrize("sides", [(1, 1, 1), "wide", (np.arange(2), 1, 1, 1), (None, 1, 1, 1)], ids=str)
+def test_paddings_that_are_no_numbers_are_not_known(sides):
+    conv, padding = Stub("torch.nn.Conv2d", ()), Stub("torch.nn.ZeroPad2d", ())
+    conv.state, padding.state = {}, {"padding": sides}
+    assert efficientnet.padding_of({"a": conv, "a.static_padding": padding}, "a") is None
+    padding.state = {"padding": (1, 2, 3, 4)}
+    assert efficientnet.padding_of({"a": conv, "a.static_padding": padding}, "a") == ((3, 4), (1, 2))
+
+
+def test_a_module_with_a_digit_that_is_no_number_in_its_name_is_refused(tmp_path):
+    norm = nn.Sequential(nn.BatchNorm2d(3))
+    norm.add_module("\u00b2_depthwise_conv", nn.Conv2d(1, 1, 1))
+    norm.add_module("\u00b2", nn.Sequential())
+    norm.get_submodule("\u00b2").add_module("_conv_stem", nn.Conv2d(1, 1, 1))
+    file = torch_file.read(save(tmp_path / "a.pth", norm))
+    with pytest.raises(InputError, match="pads its convolutions in no known way"):
+        efficientnet.pickled_settings(file, "b0", "a.pth")
