@@ -162,9 +162,10 @@ def check(args: argparse.Namespace, told: bool) -> None:
     Raises:
         InputError: naming the flag.
     """
-    if sum((args.inspect, args.export, args.prove, args.fetch is not None)) > 1:
-        raise InputError("--inspect, --export, --prove, --fetch", "do not go together", "give one of them")
-    if args.fetch is not None and (args.destination is not None or (told and args.source is None)):
+    others = sum((args.inspect, args.export, args.prove))
+    if others > 1:
+        raise InputError("--inspect, --export, --prove", "do not go together", "give one of them")
+    if args.fetch is not None and (others or args.destination is not None or (told and args.source is None)):
         what = "takes a name, and where it is to be converted a folder and settings"
         raise InputError("--fetch", what, "leave the rest out")
     if args.fetch is None and args.source is None:
