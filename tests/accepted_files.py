@@ -31,6 +31,7 @@ class Accepted(NamedTuple):
 
     what: str
     file: str  # as it is called where it comes from; a folder ends in /
+    folder: str  # that it is converted to
     flags: str  # that its command needs
     make: Callable[[pathlib.Path], Any]  # writes one to this place
 
@@ -88,65 +89,79 @@ FILES = (
     Accepted(
         "BigGAN of GANalyze, 128, 256, 512 pixels",
         "biggan-512.pth",
+        "biggan512",
         "",
         saved(lambda: biggan_oracle.BigGAN(512, 10, channels=8)),
     ),
     Accepted(
         "BigGAN-deep of Hugging Face: the folder, or its weights with config.json beside them",
         "biggan-deep-128/",
+        "biggandeep128",
         "",
         hugging_face,
     ),
     Accepted(
         "BigGAN-PyTorch, hierarchical with a shared embedding, 128 and 256 pixels",
         "G_ema.pth",
+        "biggan128",
         "",
         saved(lambda: pytorch_oracle.BigGANPyTorch(128, 10, channels=8)),
     ),
     Accepted(
         "DCGAN of painted eyes",
         "generator_model_state.pth",
+        "eyes",
         "--num-classes=4",
         saved(lambda: DCGAN(20, 4, (32, 16, 8, 8, 8))),
     ),
     Accepted(
         "the creativity assessor: a whole module of efficientnet_pytorch, read with its own padding",
         "best.pth",
+        "creative",
         "",
         whole_module,
     ),
     Accepted(
-        "EfficientNet of efficientnet_pytorch 0.7.0 (0.7.1: native-same)", "b0.pth", "--padding=symmetric", saved(b0)
+        "EfficientNet of efficientnet_pytorch 0.7.0 (0.7.1: native-same)",
+        "b0.pth",
+        "b0",
+        "--padding=symmetric",
+        saved(b0),
     ),
-    Accepted("EfficientNet of torchvision", "efficientnet_b0.pth", "", of_package("torchvision:efficientnet_b0")),
+    Accepted("EfficientNet of torchvision", "efficientnet_b0.pth", "b0", "", of_package("torchvision:efficientnet_b0")),
     Accepted(
         "EfficientNet of timm",
         "efficientnet_b0.bin",
+        "b0",
         "--padding=symmetric --bn-epsilon=1e-5 --preprocessing=imagenet",
         of_package("timm:efficientnet_b0"),
     ),
     Accepted(
         "EfficientNet of timm, a tf_ variant",
         "tf_efficientnet_b0.bin",
+        "b0",
         "--padding=same --bn-epsilon=1e-3 --preprocessing=imagenet",
         of_package("timm:tf_efficientnet_b0"),
     ),
     Accepted(
         "EfficientNet-Lite0",
         "efficientnet-lite0.pth",
+        "lite0",
         "",
         saved(lambda: EfficientNet("lite0", padding="native-same")),
     ),
     Accepted(
         "a checkpoint of Lightning, or of DataParallel (`module.`)",
         "last.ckpt",
+        "b0",
         "--padding=symmetric",
         saved(b0, lambda state: {"epoch": 3, "state_dict": prefixed("model.")(state)}),
     ),
-    Accepted("any of these as safetensors", "model.safetensors", "--padding=symmetric", in_safetensors),
+    Accepted("any of these as safetensors", "model.safetensors", "b0", "--padding=symmetric", in_safetensors),
     Accepted(
         "a trained transformer, any of the 16 published kinds",
         "transformer.pth",
+        "transformer",
         "",
         saved(lambda: Transformer(120, 1000, kind=KIND)),
     ),
@@ -156,9 +171,8 @@ FILES = (
 def table() -> str:
     """The table, in Markdown."""
     rows = ["| what | command |", "|---|---|"]
-    for what, file, flags, _ in FILES:
-        folder = "weights/" + pathlib.Path(file).stem.replace("_model_state", "")
-        rows.append(f"| {what} | `{' '.join(['python -m converters', file, folder, *flags.split()])}` |")
+    for what, file, folder, flags, _ in FILES:
+        rows.append(f"| {what} | `{' '.join(['python -m converters', file, f'weights/{folder}', *flags.split()])}` |")
     return "\n".join(rows)
 
 
