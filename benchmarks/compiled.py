@@ -48,8 +48,10 @@ FORMS: dict[str, dict[str, str]] = {
     "depthwise as shifted products": {"depthwise": "shifted"},
     "last convolution plain": {"few": "plain"},
     "resize by matrix products": {"resize": "matmul"},
-    "attention in chunks": {"attention": "chunks"},
 }
+
+# where it has most scores
+WHOLE_ATTENTION = {"size": 256, "forms": {"attention": "whole"}}
 
 
 def cells() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -57,6 +59,7 @@ def cells() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "forms", CENTRE
     for changed in FORMS.values():
         yield "forms", CENTRE | {"forms": changed}
+    yield "forms", CENTRE | WHOLE_ATTENTION
     for size in SIZES:
         for share in (8, 1, 4, 16, 2):
             yield "batch", CENTRE | {"size": size, "share": share}

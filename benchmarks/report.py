@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from benchmarks import compiled
-from benchmarks.compiled import CENTRE, FORMS, RESULTS, ROOT, SIZES, SLICES
+from benchmarks.compiled import CENTRE, FORMS, RESULTS, ROOT, SIZES, SLICES, WHOLE_ATTENTION
 
 SHARES = (1, 2, 4, 8, 16)
 MISSING = "not measured"
@@ -115,6 +115,7 @@ def tpu(records: list[dict[str, Any]]) -> dict[str, Any]:
     per_share = [[f"{size} pixels", *(short(cell(records, size=size, share=n)) for n in SHARES)] for size in SIZES]
     slices = [[s, *(short(cell(records, topology=s, size=size)) for size in SIZES)] for s in ("v5e:2x4", *SLICES)]
     single = [[f"{size} pixels", short(cell(records, precision="float32", size=size))] for size in SIZES]
+    chunks, whole = cell(records, size=256), cell(records, **WHOLE_ATTENTION)
     used = {f"jax {r['versions']['jax']}, libtpu {r['versions']['libtpu']}" for r in records}
     pixels = [f"{size} pixels" for size in SIZES]
     units = ["million cycles a sample", "GFLOP a sample", "GB a sample", "GiB a chip", "seconds to compile"]
@@ -125,6 +126,7 @@ def tpu(records: list[dict[str, Any]]) -> dict[str, Any]:
         "batch": markdown(["samples a chip", *SHARES], per_share),
         "slices": markdown(["", *pixels], slices),
         "float32": markdown(["", "v5e:2x4, 8 a chip"], single),
+        "attention": f"in parts {short(chunks)}, whole {short(whole)}",
     }
 
 
