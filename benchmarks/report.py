@@ -56,7 +56,7 @@ def cpu() -> dict[str, str]:
         "machine": machine_of(some) if some else MISSING,
         "table": markdown(header, rows),
         "gflop": gflop or MISSING,
-        "compiled": "it did not" if some and not some.get("tuned_compiled") else "it did",
+        "compiled": ", ".join(str(step["size"]) for step in steps if step and step.get("tuned_compiled")) or "none",
     }
 
 
