@@ -215,8 +215,11 @@ def draw(records: list[dict[str, Any]], file: pathlib.Path) -> None:
     points = [(chips, record["million_cycles"]) for chips, record in found if record]
     if points:
         over_devices.plot(*zip(*points, strict=True), marker="o")
-    over_devices.set(title="v5e, 128 pixels, 8 a chip", xlabel="chips", xscale="log", ylim=(0, None))
-    over_devices.set(ylabel="million cycles a sample")
+    over_devices.set(title="v5e, 128 pixels, 8 a chip", xlabel="chips", xscale="log")
+    highest = max((cycles for _, cycles in points), default=1)
+    over_devices.set(ylabel="million cycles a sample", ylim=(0, 1.3 * highest))
+    over_devices.minorticks_off()
+    over_devices.set_xticks(list(slices), [str(chips) for chips in slices])
     figure.savefig(file, dpi=110)
 
 
