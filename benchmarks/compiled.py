@@ -49,7 +49,6 @@ FORMS: dict[str, dict[str, str]] = {
     "last convolution plain": {"few": "plain"},
     "resize by matrix products": {"resize": "matmul"},
 }
-
 # where it has most scores
 WHOLE_ATTENTION = {"size": 256, "forms": {"attention": "whole"}}
 
