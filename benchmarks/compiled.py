@@ -4,7 +4,7 @@
     python -m benchmarks.compiled --only=forms,batch      # some groups
 
 Needs requirements-tpu.txt and no TPU. Each cell is kept in benchmarks/results/compiled.json as soon as it is there, so
-that the command goes on where it stopped. A cell is compiled again when the layers have changed since.
+that the command goes on where it stopped. A cell is compiled again when its program is another, or the compiler.
 """
 
 import hashlib
@@ -25,8 +25,6 @@ from latentjax.files import write_json
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 FILE = RESULTS / "compiled.json"
-# what decides the program
-SOURCES = ("convolutions.py", "layers.py", "generators/biggan.py", "assessors/efficientnet.py", "objective.py")
 CENTRE = {"size": 512, "share": 8, "precision": "bfloat16", "topology": "v5e:2x4", "forms": {}}
 SLICES = ("v6e:2x4", "v5p:2x2x2", "v4:2x2x2")
 SIZES = (512, 256, 128)
@@ -50,8 +48,9 @@ FORMS: dict[str, dict[str, str]] = {
     "depthwise as shifted products": {"depthwise": "shifted"},
     "last convolution plain": {"few": "plain"},
     "resize by matrix products": {"resize": "matmul"},
-    "attention in chunks": {"attention": "chunks"},
 }
+# where it has most scores
+WHOLE_ATTENTION = {"size": 256, "forms": {"attention": "whole"}}
 
 
 def cells() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -59,6 +58,7 @@ def cells() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "forms", CENTRE
     for changed in FORMS.values():
         yield "forms", CENTRE | {"forms": changed}
+    yield "forms", CENTRE | WHOLE_ATTENTION
     for size in SIZES:
         for share in (8, 1, 4, 16, 2):
             yield "batch", CENTRE | {"size": size, "share": share}
@@ -71,12 +71,6 @@ def cells() -> Iterator[tuple[str, dict[str, Any]]]:
         yield "devices", CENTRE | {"topology": topology, "size": 128}
 
 
-def source() -> str:
-    """Of the code that decides the program."""
-    texts = b"".join((ROOT / "latentjax" / name).read_bytes() for name in SOURCES)
-    return hashlib.sha256(texts).hexdigest()[:12]
-
-
 def known() -> list[dict[str, Any]]:
     """The cells compiled so far."""
     return json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else []
@@ -87,6 +81,37 @@ def find(records: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, A
     return next((record for record in records if record["settings"] == settings), None)
 
 
+def job(settings: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Config, devices and forms of a cell.
+
+    Raises:
+        InputError: the TPU's compiler is not there.
+    """
+    from configs import creativity
+    from latentjax import distributed, forms
+    from latentjax.topologies import devices_of
+
+    mesh = distributed.data_mesh(devices_of(settings["topology"])[0])
+    config = creativity.get_config(f"biggan{settings['size']}")
+    config.precision, config.train.batch_size = settings["precision"], settings["share"] * mesh.size
+    return config, mesh, forms.FORMS["tpu"]._replace(**settings["forms"])
+
+
+def program(settings: dict[str, Any]) -> str:
+    """A checksum of what a cell's compiler is given.
+
+    Raises:
+        InputError: the TPU's compiler is not there.
+    """
+    from latentjax import forms
+    from latentjax.jobs import plan
+
+    config, mesh, chosen = job(settings)
+    with forms.using(chosen):
+        text = plan.traced(config, mesh).lower().as_text()
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def compiled(settings: dict[str, Any]) -> dict[str, Any]:
     """Compiles a cell; float32 with little optimisation, else it takes a quarter of an hour, so without its cycles.
 
@@ -95,16 +120,12 @@ def compiled(settings: dict[str, Any]) -> dict[str, Any]:
     """
     import jax
 
-    from configs import creativity
-    from latentjax import distributed, forms
+    from latentjax import forms
     from latentjax.jobs import plan
-    from latentjax.topologies import devices_of
 
-    mesh = distributed.data_mesh(devices_of(settings["topology"])[0])
-    config = creativity.get_config(f"biggan{settings['size']}")
-    config.precision, config.train.batch_size = settings["precision"], settings["share"] * mesh.size
+    config, mesh, chosen = job(settings)
     quickly, started = settings["precision"] == "float32", time.perf_counter()
-    with forms.using(forms.FORMS["tpu"]._replace(**settings["forms"])):
+    with forms.using(chosen):
         try:
             found = plan.compiled(config, mesh, quickly=quickly)
         except jax.errors.JaxRuntimeError as error:
@@ -139,18 +160,18 @@ def main(words: list[str]) -> None:
 
     jax.config.update("jax_platforms", "cpu")  # the TPU is compiled for, not looked for
     jax.config.update("jax_default_matmul_precision", "highest")
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "libtpu")} | {"source": source()}
-    records, missing = known(), []
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "libtpu")}
+    wanted: list[dict[str, Any]] = []
     for group, settings in cells():
-        old = find(records, settings)
-        if group in only and settings not in missing and (old is None or old["versions"] != versions):
-            missing.append(settings)
+        if group in only and settings not in wanted:
+            wanted.append(settings)
     RESULTS.mkdir(exist_ok=True)
-    for settings in (bar := tqdm(missing, unit=" cells")):
+    for settings in (bar := tqdm(wanted, unit=" cells")):
         bar.set_postfix_str(f"{settings['size']} pixels, {settings['share']} a chip, {settings['topology']}")
-        record = {"settings": settings, "versions": versions, **compiled(settings)}
-        records = [old for old in records if old["settings"] != settings] + [record]
-        write_json(FILE, records)
+        old, now = find(known(), settings), versions | {"program": program(settings)}
+        if old is None or old["versions"] != now:
+            record = {"settings": settings, "versions": now, **compiled(settings)}
+            write_json(FILE, [other for other in known() if other["settings"] != settings] + [record])
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import sys
 
 from tqdm import tqdm
 
+from benchmarks import command
 from latentjax import command_line
-from latentjax.errors import InputError
 from latentjax.files import write_json
 
 SIZE, BATCH = 512, 256
@@ -28,8 +28,7 @@ def main(words: list[str]) -> None:
     parser = command_line.Parser("python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--json", type=pathlib.Path, help="a file for the numbers")
     chosen = parser.parse_args(words)
-    if chosen.json and not chosen.json.absolute().parent.is_dir():
-        raise InputError("--json", f"{chosen.json} has no folder", "make it first")
+    command.check_numbers_and_json(chosen)
     import jax
 
     from configs import creativity

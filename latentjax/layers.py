@@ -43,6 +43,7 @@ def attention(queries: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Arr
     chunks = math.ceil(queries.shape[1] * keys.shape[1] / SCORES)
     if active().attention == "whole" or chunks == 1:
         return attended(queries)
+    # the sides of maps are powers of two, so that all chunks are of one size
     batch, count, width = queries.shape
     cut = queries.reshape(batch, chunks, count // chunks, width).swapaxes(0, 1)
     return jax.lax.map(jax.checkpoint(attended), cut).swapaxes(0, 1).reshape(batch, count, -1)

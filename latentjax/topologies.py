@@ -26,6 +26,8 @@ CHIPS = {
     "v5p": Chip(95, 459e12, 2.765e12, 1.75e9),
     "v6e": Chip(32, 918e12, 1.64e12, 1.75e9),
 }
+# both cores of a chip are one device; of the later chips, they are in any case
+AS_ONE_DEVICE = {"v4": {"chip_config_name": "megacore"}}
 
 
 def devices_of(topology: str) -> tuple[list[Any], Chip | None]:
@@ -47,7 +49,8 @@ def devices_of(topology: str) -> tuple[list[Any], Chip | None]:
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     try:
         with quiet_stderr():
-            return topologies.get_topology_desc(topology, platform="tpu").devices, CHIPS[name]
+            found = topologies.get_topology_desc(topology, platform="tpu", **AS_ONE_DEVICE.get(name, {}))
+        return found.devices, CHIPS[name]
     except Exception as error:  # libtpu's own errors have no common class
         if "libtpu" in str(error).lower() or "unknown backend" in str(error).lower():
             todo = "pip install -r requirements-tpu.txt (no TPU is needed)"

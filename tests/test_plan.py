@@ -1,5 +1,7 @@
 """What is told of a step that is compiled and never run."""
 
+import types
+
 import jax
 import pytest
 
@@ -137,6 +139,21 @@ def test_a_chip_with_few_samples_is_warned_of(capsys, monkeypatch, as_if_v5e):
 def test_a_slice_that_is_none_is_refused(topology):
     with pytest.raises(InputError, match=r"config\.plan\.topology: .* is unknown; write one such as v5e:2x4"):
         topologies.devices_of(topology)
+
+
+@pytest.mark.parametrize(("topology", "told"), [("v4:2x2x2", {"chip_config_name": "megacore"}), ("v5e:2x4", {})])
+def test_a_chip_is_one_device(monkeypatch, topology, told):
+    from jax.experimental import topologies as theirs
+
+    asked = {}
+
+    def described(name, platform, **settings):
+        asked.update(settings)
+        return types.SimpleNamespace(devices=jax.devices())
+
+    monkeypatch.setattr(theirs, "get_topology_desc", described)
+    topologies.devices_of(topology)
+    assert asked == told
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,15 @@ def placed(tree: Any, mesh: jax.sharding.Mesh) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
 
 
+def traced(config: ConfigDict, mesh: jax.sharding.Mesh) -> Any:
+    """The job's step, traced from shapes alone."""
+    bench = bench_for(config, mesh)
+    transformer = workbench.new_transformer(bench)
+    chain = train.optimizer(config.train)
+    state = placed(jax.eval_shape(lambda params: train.initial_state(params, chain), transformer.state), mesh)
+    return train.compiled_step(bench, transformer, chain).trace(state, bench.frozen)
+
+
 def compiled(config: ConfigDict, mesh: jax.sharding.Mesh, *, quickly: bool = False) -> Plan:
     """Compiles one step and reads what the compiler says of it.
 
@@ -100,16 +109,12 @@ def compiled(config: ConfigDict, mesh: jax.sharding.Mesh, *, quickly: bool = Fal
         config, mesh: the job.
         quickly: for a TPU, with as little optimisation as its compiler knows; the memory is the same, to a hundredth.
     """
-    bench = bench_for(config, mesh)
-    transformer = workbench.new_transformer(bench)
-    chain = train.optimizer(config.train)
-    state = placed(jax.eval_shape(lambda params: train.initial_state(params, chain), transformer.state), mesh)
-    traced = train.compiled_step(bench, transformer, chain).trace(state, bench.frozen)
-    program = traced.lower().compile(QUICKLY if quickly else None)
+    step = traced(config, mesh)
+    program = step.lower().compile(QUICKLY if quickly else None)
     memory, cost, text = program.memory_analysis(), program.cost_analysis(), program.as_text()
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     parts = config.train.micro_batches  # the compiler counts the body of a loop once
-    more_flops = costs.flops_of_further_rounds(traced.jaxpr.jaxpr, parts) / mesh.size
+    more_flops = costs.flops_of_further_rounds(step.jaxpr.jaxpr, parts) / mesh.size
     return Plan(
         samples=config.train.batch_size * config.train.alphas_per_latent // mesh.size,
         arguments=memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes,
