@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,152 +9,11 @@ from typing import Any
 
 from flax import nnx
 
-from converters import (
-    biggan,
-    biggan_deep,
-    biggan_pytorch,
-    dcgan,
-    efficientnet,
-    rules,
-    torch_file,
-    torch_writer,
-    transformer,
-)
+from converters import kinds, rules, torch_file, torch_writer, transformer
 from converters.rules import Recipe, State
-from latentjax import networks, transformers, weights
-from latentjax.assessors.efficientnet import PADDINGS
-from latentjax.assessors.outputs import OUTPUTS
+from latentjax import networks, weights
 from latentjax.errors import InputError
 from latentjax.files import refuse_existing, write_json
-from latentjax.generators.biggan_deep import COMPATS
-
-KINDS = {
-    "biggan": biggan,
-    "biggan_deep": biggan_deep,
-    "biggan_pytorch": biggan_pytorch,
-    "dcgan": dcgan,
-    "efficientnet": efficientnet,
-    "transformer": transformer,
-}
-# what the user may have to tell of a kind; a number of classes can be told of any, where it agrees with the file
-OPTIONS = {
-    "biggan": (),
-    "biggan_deep": ("compat",),
-    "biggan_pytorch": (),
-    "dcgan": (),
-    "efficientnet": ("padding", "bn_epsilon", "output", "output_class", "preprocessing", "image_size"),
-    "transformer": ("class_reg", "renorm"),
-}
-SETTINGS = ("num_classes", *dict.fromkeys(name for names in OPTIONS.values() for name in names))
-DTYPES = ("float32", "float16")  # of the weights that are written
-
-
-def recognised(state: State) -> bool:
-    """Whether the keys are those of some kind."""
-    return any(module.recognises(state) for module in KINDS.values())
-
-
-def infer_kind(state: State, where: object) -> str:
-    """The kind whose keys these are.
-
-    Raises:
-        InputError: a foreign architecture.
-    """
-    for kind, module in KINDS.items():
-        if module.recognises(state):
-            return kind
-    raise InputError(
-        where,
-        f"is of no known architecture ({len(state)} tensors: {rules.listed(list(state))})",
-        f"give one of {', '.join(KINDS)} (--inspect shows what is in a file)",
-    )
-
-
-def kind_of(state: State, where: object, insisted: str | None) -> str:
-    """The kind by the keys, or the one insisted on, of which a transformer's kind is one.
-
-    Raises:
-        InputError: a foreign architecture, or one that contradicts what is insisted on.
-    """
-    if insisted is None:
-        return infer_kind(state, where)
-    others = [kind for kind, module in KINDS.items() if module.recognises(state)]
-    architecture = insisted if insisted in KINDS else "transformer"
-    if others and architecture not in others:
-        what = f"{insisted} contradicts {where}, whose keys are those of kind {others[0]}"
-        raise InputError("--kind", what, "leave the flag out")
-    return architecture
-
-
-def recipe_for(
-    kind: str, state: State, file: torch_file.TorchFile, options: dict[str, Any], insisted: str | None
-) -> Recipe:
-    """The kind's recipe for a state dict.
-
-    Args:
-        kind: what `kind_of` found.
-        state, file: the state dict and where it is from.
-        options: the flags of the command, None where not given.
-        insisted: its --kind.
-
-    Raises:
-        InputError: the file is not of this kind, or an option is missing or contradicts it.
-    """
-    where, num_classes = file.path, options["num_classes"]
-    for name, value in options.items():
-        if value is not None and name not in (*OPTIONS[kind], "num_classes"):
-            raise InputError(flag(name), f"is not for {where}, whose kind is {kind}", "leave the flag out")
-    if kind == "biggan":
-        recipe = biggan.recipe(state, where)
-    elif kind == "biggan_deep":
-        recipe = biggan_deep.recipe(state, where, options["compat"])
-    elif kind == "biggan_pytorch":
-        recipe = biggan_pytorch.recipe(state, where)
-    elif kind == "dcgan":
-        recipe = dcgan.recipe(state, where, num_classes)
-    elif kind == "efficientnet":
-        recipe = efficientnet.recipe(state, where, file, **{name: options[name] for name in OPTIONS[kind]})
-    else:
-        named = None if insisted in KINDS else insisted
-        recipe = transformer.recipe(state, where, num_classes, options["class_reg"], options["renorm"], named)
-    found = recipe.config["num_classes"]
-    if num_classes not in (None, found):
-        raise InputError("--num-classes", f"{num_classes} contradicts {where}, which has {found}", "leave the flag out")
-    return recipe
-
-
-def flag(option: str) -> str:
-    """How an option is written on the command line."""
-    return f"--{option.replace('_', '-')}"
-
-
-def check_options(kind: str | None, options: dict[str, Any]) -> None:
-    """Refuses values that fit no file.
-
-    Raises:
-        InputError: naming the flag.
-    """
-    if kind is not None and kind not in KINDS:
-        try:
-            transformers.kind_named(kind, "--kind")
-        except InputError as error:
-            known = ", ".join((*KINDS, *transformers.KINDS))
-            raise InputError("--kind", error.what, f"use one of {known}, or a transformer's published name") from None
-    choices = {
-        "compat": COMPATS,
-        "dtype": DTYPES,
-        "padding": PADDINGS,
-        "preprocessing": efficientnet.PREPROCESSINGS,
-        "output": OUTPUTS,
-        "renorm": transformers.RENORMS,
-    }
-    for name, known in choices.items():
-        if options[name] is not None and options[name] not in known:
-            raise InputError(flag(name), f"{options[name]!r} is unknown", f"use one of {', '.join(known)}")
-    for name in ("num_classes", "class_reg", "bn_epsilon", "image_size"):
-        value = options[name]
-        if value is not None and not 0 < value < math.inf:
-            raise InputError(flag(name), f"is {value}", "give a positive number")
 
 
 def opened(source: os.PathLike | str) -> tuple[torch_file.TorchFile, State, str]:
@@ -165,7 +23,7 @@ def opened(source: os.PathLike | str) -> tuple[torch_file.TorchFile, State, str]
         InputError: not a readable file, or no network in it.
     """
     file = torch_file.read(source)
-    return file, *torch_file.without_prefix(torch_file.state_dict(file), recognised)
+    return file, *torch_file.without_prefix(torch_file.state_dict(file), kinds.recognised)
 
 
 @contextmanager
@@ -197,7 +55,7 @@ def network_in(
             file.
     """
     with telling(prefix):
-        recipe = recipe_for(kind_of(state, file.path, kind), state, file, options, kind)
+        recipe = kinds.recipe_for(kinds.kind_of(state, file.path, kind), state, file, options, kind)
         return recipe, rules.apply(recipe, weights.shapes_of(recipe.kind, recipe.config), file.path)
 
 
@@ -224,7 +82,7 @@ def convert(
         source: a file of `torch.save`, zip or legacy, state dict or whole pickled module; a safetensors file; or a
             folder from Hugging Face.
         destination: the folder to make; refused if there.
-        kind: one of `KINDS` or a name of `latentjax.transformers.KINDS`, ours or
+        kind: a name of `converters.kinds.KINDS` or of `latentjax.transformers.KINDS`, ours or
             the published one; None: by the keys and shapes.
         num_classes: DCGAN: how many of the inputs are classes. Transformer: C, where y does not move (default 1000).
         padding: EfficientNet whose keys do not tell it: see `latentjax.assessors.efficientnet.conv_padding`.
@@ -258,7 +116,7 @@ def convert(
         "preprocessing": preprocessing,
         "image_size": image_size,
     }
-    check_options(kind, options | {"dtype": dtype})
+    kinds.check_options(kind, options | {"dtype": dtype})
     refuse_existing(destination)
     file, state, prefix = opened(source)
     recipe, arrays = network_in(file, state, prefix, kind, options)
@@ -291,18 +149,18 @@ def prove(
         raise InputError("torch", "is not installed, and is what a file is proven against", "pip install torch")
     from converters import proof
 
-    options = {name: options.get(name) for name in SETTINGS}
-    check_options(kind, options | {"dtype": "float32"})
+    options = {name: options.get(name) for name in kinds.SETTINGS}
+    kinds.check_options(kind, options | {"dtype": "float32"})
     file, state, prefix = opened(source)
     recipe, arrays = network_in(file, state, prefix, kind, options)
     record = {} if folder is None else record_of(folder, recipe, file, weights.digest(arrays))
-    found = kind_of(state, file.path, kind)
+    found = kinds.kind_of(state, file.path, kind)
     with telling(prefix):
         certificate = proof.certificate(
             os.path.basename(file.path),
             file.sha256,
             state,
-            lambda tensors: recipe_for(found, tensors, file, options, kind),
+            lambda tensors: kinds.recipe_for(found, tensors, file, options, kind),
         )
     if folder is not None:
         write_json(os.path.join(folder, "model.json"), record | {"proof": certificate})

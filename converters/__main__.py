@@ -11,8 +11,9 @@ import pathlib
 import sys
 from typing import Any
 
-from converters import DTYPES, SETTINGS, convert, export, fetch, infer_kind, opened, prove, torch_file
+from converters import convert, export, fetch, opened, prove, torch_file
 from converters.efficientnet import PREPROCESSINGS
+from converters.kinds import DTYPES, SETTINGS, infer_kind
 from latentjax import command_line
 from latentjax.assessors.efficientnet import PADDINGS
 from latentjax.assessors.outputs import OUTPUTS

@@ -17,16 +17,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from converters import biggan, dcgan, efficientnet, rules, transformer
-from converters.oracles import biggan_deep as biggan_deep_oracle
-from converters.oracles import biggan_pytorch as biggan_pytorch_oracle
-from converters.oracles import fixtures
-from converters.oracles.biggan import BigGAN
+from converters import dcgan, efficientnet, rules, transformer
+from converters.oracles import fixtures, of_recipe
+from converters.oracles.biggan_deep import BigGANDeep
 from converters.oracles.dcgan import DCGAN
 from converters.oracles.efficientnet import EfficientNet, preprocess
 from converters.oracles.radam import RAdam
 from converters.oracles.training import training_step
-from converters.oracles.transformer import PUBLISHED, Transformer
+from converters.oracles.transformer import Transformer
 from converters.rules import Recipe, State
 from latentjax import networks, objective, weights
 from latentjax.errors import InputError
@@ -61,7 +59,7 @@ class Cast(NamedTuple):
 
     def generate(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Images [B, 3, R, R]."""
-        extra = (TRUNCATION,) if isinstance(self.generator, biggan_deep_oracle.BigGANDeep) else ()
+        extra = (TRUNCATION,) if isinstance(self.generator, BigGANDeep) else ()
         return self.generator(z, y, *extra)
 
 
@@ -119,10 +117,10 @@ def cast_for(state: State, to_recipe: ToRecipe) -> Cast:
     """
     recipe = to_recipe(state)
     role = next(role for role, kinds in weights.ROLES.items() if recipe.kind in kinds)
-    given = oracle_of(recipe, state)
+    given = of_recipe.module_of(recipe, state)
     try:
         given.load_state_dict(
-            {key: torch.from_numpy(np.array(array)) for key, array in oracle_state(recipe, state).items()}
+            {key: torch.from_numpy(np.array(array)) for key, array in of_recipe.renamed(recipe, state).items()}
         )
     except RuntimeError as error:
         what = f"does not fit our PyTorch version of it ({str(error).splitlines()[-1].strip():.200})"
@@ -152,57 +150,6 @@ def cast_for(state: State, to_recipe: ToRecipe) -> Cast:
             z, y = fixtures.sample_inputs(made["generator"], 2, torch.Generator().manual_seed(SEED))  # type: ignore[arg-type]
             fixtures.calibrate_head(made["assessor"], cast.generate(z, y))  # type: ignore[arg-type]
     return cast
-
-
-def oracle_of(recipe: Recipe, state: State) -> nn.Module:
-    """Our PyTorch version of what a recipe describes, with arbitrary weights.
-
-    Raises:
-        InputError: there is none.
-    """
-    c = recipe.config
-    if recipe.kind == "biggan_deep":
-        return biggan_deep_oracle.BigGANDeep(
-            c["layers"],
-            c["attention_before"],
-            c["num_classes"],
-            c["channels"],
-            c["latent_dim"],
-            c["statistics"],
-            c["epsilon"],
-            port=c.get("compat") == "huggingface",
-        )
-    if recipe.kind == "biggan" and biggan.recognises(state):
-        return BigGAN(c["resolution"], c["num_classes"], c["channels"])
-    if recipe.kind == "biggan":
-        chunk = c["latent_dim"] // (len(biggan_pytorch_oracle.LAYOUTS[c["resolution"]].widths))
-        return biggan_pytorch_oracle.BigGANPyTorch(c["resolution"], c["num_classes"], c["channels"], chunk)
-    if recipe.kind == "dcgan":
-        return DCGAN(c["latent_dim"], c["num_classes"], c["widths"])
-    if recipe.kind == "efficientnet":
-        return EfficientNet(c["variant"], c["num_classes"], c["padding"], c["bn_epsilon"])
-    for kind in PUBLISHED:
-        settings: Any = {name: c[name] for name in ("noise_dim", "noise_dim_y", "class_reg", "renorm")}
-        several: Any = {"num_directions": c["num_directions"]} if c.get("num_directions") else {}
-        module = Transformer(c["latent_dim"], c["num_classes"], kind=kind, **settings, **several)
-        shapes = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
-        if shapes == {key: array.shape for key, array in state.items()}:
-            return module
-    raise InputError("--prove", "has no PyTorch version of this transformer", "give one of a published kind")
-
-
-def oracle_state(recipe: Recipe, state: State) -> State:
-    """The file's tensors under the names of our PyTorch version."""
-    if recipe.kind == "efficientnet":
-        return recipe.state
-    if recipe.kind == "biggan" and not biggan.recognises(state):
-        stored = {
-            key.replace(".bn.stored_", ".stored_").replace(".bn.running_", ".stored_"): a for key, a in state.items()
-        }
-        return {
-            key: a for key, a in stored.items() if not key.endswith(("num_batches_tracked", "accumulation_counter"))
-        }
-    return state
 
 
 def draws_for(cast: Cast) -> dict[str, np.ndarray]:

@@ -33,7 +33,9 @@ from latentjax.errors import InputError
 from tests.damaged_files import OF_FORM, Mutant, Tensors, mutant, originals
 
 SECONDS, BYTES = 2.0, 10**9  # of the processor and of memory, for one file
-OPTIONS = dict.fromkeys(option for options in converters.OPTIONS.values() for option in options) | {"num_classes": 3}
+OPTIONS = dict.fromkeys(option for options in converters.kinds.OPTIONS.values() for option in options) | {
+    "num_classes": 3
+}
 
 
 class Failure(NamedTuple):
@@ -54,7 +56,7 @@ def tensors_of(path: pathlib.Path) -> Tensors:
     file = torch_file.read(path)
     tensors = torch_file.state_dict(file)
     collections.deque(torch_file.modules(file), maxlen=0)
-    state, prefix = torch_file.without_prefix(tensors, converters.recognised)
+    state, prefix = torch_file.without_prefix(tensors, converters.kinds.recognised)
     with contextlib.suppress(InputError):
         converters.network_in(file, state, prefix, None, OPTIONS)
     return tensors

@@ -487,7 +487,7 @@ def test_what_the_score_of_an_assessor_is_goes_into_its_config(files, tmp_path, 
 def test_a_foreign_architecture_is_refused(files, tmp_path, refused):
     line = refused(command.main, files / "linear.pth", tmp_path / "model")
     assert line.startswith(f"{files}/linear.pth: is of no known architecture (2 tensors: weight, bias); give one of ")
-    assert ", ".join(converters.KINDS) in line
+    assert ", ".join(converters.kinds.KINDS) in line
 
 
 def test_keys_of_any_length_and_form_make_one_short_line(tmp_path, refused):

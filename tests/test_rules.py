@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from converters import KINDS, rules, transformer
+from converters import rules, transformer
+from converters.kinds import KINDS
 from converters.rules import Recipe, Rule
 from latentjax import transformers, weights
 from latentjax.errors import InputError
