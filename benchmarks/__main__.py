@@ -6,6 +6,7 @@ python -m benchmarks --only=cpu --again  # measures anew; the machine should do 
 """
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 
@@ -25,10 +26,14 @@ CPU = {
     **{f"train_step-128-batch{n}": ["train_step", "--size=128", f"--batch={n}"] for n in (1, 2, 4)},
     "precision-128": ["precision", "--size=128", "--latents=16"],
     "precision-512": ["precision", "--size=512", "--latents=4"],
+    "forms": ["forms", "--size=128", "--batch=2"],
+    "start": ["start"],
 }
+ON_GPU = ["--device=gpu", "--precision=bfloat16"]
 GPU = {
-    f"train_step-gpu-{size}": ["train_step", "--device=gpu", f"--size={size}", "--batch=32", "--precision=bfloat16"]
-    for size in (512, 256, 128)
+    **{f"train_step-gpu-{size}": ["train_step", *ON_GPU, f"--size={size}", "--batch=32"] for size in (512, 256, 128)},
+    "evaluate-gpu-512": ["evaluate", *ON_GPU, "--size=512", "--latents=32", "--batch=8"],
+    "forms-gpu": ["forms", *ON_GPU, "--size=512", "--batch=32"],
 }
 
 
@@ -38,10 +43,18 @@ def measure(name: str, words: list[str]) -> None:
     Raises:
         InputError: it failed.
     """
+    print("+", " ".join(["python -m", f"benchmarks.{words[0]}", *words[1:]]), flush=True)
+    ran([*words, f"--json={RESULTS / name}.json"])
+
+
+def ran(words: list[str]) -> None:
+    """Runs a module of this package.
+
+    Raises:
+        InputError: it failed.
+    """
     module, *flags = words
-    command = [sys.executable, "-m", f"benchmarks.{module}", *flags, f"--json={RESULTS / name}.json"]
-    print("+", " ".join(["python", *command[1:-1]]), flush=True)
-    if subprocess.run(command, cwd=ROOT).returncode:
+    if subprocess.run([sys.executable, "-m", f"benchmarks.{module}", *flags], cwd=ROOT).returncode:
         raise InputError(f"benchmarks.{module}", "failed", "see above")
 
 
@@ -56,13 +69,13 @@ def main(words: list[str]) -> None:
     parser.add_argument("--again", action="store_true", help="also what is there already")
     chosen = parser.parse_args(words)
     RESULTS.mkdir(exist_ok=True)
-    groups = {"cpu": CPU} | ({"gpu": GPU} if chosen.only == "gpu" else {})
+    groups = {"cpu": CPU} | ({"gpu": GPU} if chosen.only == "gpu" or shutil.which("nvidia-smi") else {})
     for group, benchmarks in groups.items():
         for name, flags in benchmarks.items():
             if chosen.only in (None, group) and (chosen.again or not (RESULTS / f"{name}.json").exists()):
                 measure(name, flags)
     if chosen.only == "tpu" or (chosen.only is None and importlib.util.find_spec("libtpu")):
-        subprocess.run([sys.executable, "-m", "benchmarks.compiled"], cwd=ROOT, check=True)
+        ran(["compiled"])
     report.write()
     print("BENCHMARKS.md is written")
 

@@ -48,12 +48,14 @@ def parsed(p: command_line.Parser, words: list[str]) -> Namespace:
     cores = sorted(os.sched_getaffinity(0))
     if chosen.threads > len(cores):
         raise InputError("--threads", f"is {chosen.threads}", f"there are {len(cores)} cores to use")
+    if chosen.models and chosen.models.exists() and not chosen.models.is_dir():
+        raise InputError("--models", f"{chosen.models} is a file", "name a folder")
     chosen.cpus = cores[: chosen.threads]
     return chosen
 
 
 def check_numbers_and_json(chosen: Namespace) -> None:
-    """Refuses a number below 1, and a file for the JSON that has no folder.
+    """Refuses a number below 1, and a file for the JSON that has no folder or is one.
 
     Raises:
         InputError: naming the flag.
@@ -63,6 +65,8 @@ def check_numbers_and_json(chosen: Namespace) -> None:
             raise InputError(f"--{flag.replace('_', '-')}", f"is {value}", "give 1 or more")
     if chosen.json and not chosen.json.absolute().parent.is_dir():
         raise InputError("--json", f"{chosen.json} has no folder", "make it first")
+    if chosen.json and chosen.json.is_dir():
+        raise InputError("--json", f"{chosen.json} is a folder", "name a file")
 
 
 def machine(threads: int, gpu: str | None = None) -> dict[str, Any]:

@@ -118,20 +118,15 @@ def compiled(settings: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: the TPU's compiler is not there.
     """
-    import jax
-
     from latentjax import forms
     from latentjax.jobs import plan
 
     config, mesh, chosen = job(settings)
     quickly, started = settings["precision"] == "float32", time.perf_counter()
     with forms.using(chosen):
-        try:
-            found = plan.compiled(config, mesh, quickly=quickly)
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            return {"fits": False}
+        found = plan.compiled(config, mesh, quickly=quickly)
+    if found is None:
+        return {"fits": False}
     return {
         "fits": True,
         "million_cycles": None if quickly else found.cycles / found.samples / 1e6,
@@ -160,7 +155,10 @@ def main(words: list[str]) -> None:
 
     jax.config.update("jax_platforms", "cpu")  # the TPU is compiled for, not looked for
     jax.config.update("jax_default_matmul_precision", "highest")
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "libtpu")}
+    try:
+        versions = {name: importlib.metadata.version(name) for name in ("jax", "libtpu")}
+    except importlib.metadata.PackageNotFoundError as error:
+        raise InputError(error.name, "is not installed", "pip install -r requirements-tpu.txt") from None
     wanted: list[dict[str, Any]] = []
     for group, settings in cells():
         if group in only and settings not in wanted:

@@ -16,6 +16,7 @@ from benchmarks import command
 from benchmarks.random_weights import Files, files
 from benchmarks.sides import Side, Task, interleaved
 from latentjax import command_line
+from latentjax.errors import InputError
 
 SIDES = ("torch", "convert", "load")
 COMPARED = {"convert": ("convert", "torch"), "load": ("load", "torch")}
@@ -74,6 +75,8 @@ def main(words: list[str]) -> None:
     p = command.parser("convert", "Measure conversion and loading beside PyTorch's loading.", SIDES)
     p.add_argument("--size", type=int, choices=(128, 256, 512), default=512)
     chosen = command.parsed(p, words)
+    if chosen.device != "cpu":
+        raise InputError("--device", f"is {chosen.device}, and files are converted on a CPU", "leave it out")
     with files(chosen.models, chosen.cpus, chosen.size) as made, tempfile.TemporaryDirectory() as folder:
         known = {
             "torch": Side("torch", "benchmarks.convert:torch_side", {"files": made, "threads": chosen.threads}),

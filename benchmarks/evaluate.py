@@ -3,22 +3,24 @@
     python -m benchmarks.evaluate --size=128 --latents=2 --json=evaluate.json
 
 Every latent at 11 alphas. The published script works at batch 1: for each alpha the map, the generator, the assessor,
-a score painted into the picture, and a strip saved at the end. Ours is the evaluation job's sweep, its strips drawn and
-saved in threads. Both write PNG of the same tiles; random weights.
+a score painted into the picture, and a strip saved at the end. The tuned one makes a strip at once, with the networks
+of `benchmarks.tuned_torch`, and saves in threads. Ours is the evaluation job's sweep, its strips drawn and saved in
+threads too; it also measures image properties. All write PNG of the same tiles; random weights.
 """
 
 import pathlib
 import statistics
 import sys
 import tempfile
+from typing import Any
 
 from benchmarks import command
 from benchmarks.random_weights import Files, files
 from benchmarks.sides import Side, Task, interleaved
 from latentjax import command_line, forms
 
-SIDES = ("published", "ours")
-COMPARED = {"published": ("ours", "published")}
+SIDES = ("published", "tuned", "ours")
+COMPARED = {other: ("ours", other) for other in SIDES[:-1]}
 ALPHAS = 11
 
 
@@ -26,7 +28,6 @@ def published(files: Files, device: str, threads: int, count: int, folder: str) 
     """The published loop over latents and alphas, one image at a time."""
     import numpy as np
     import torch
-    from PIL import Image, ImageDraw
 
     from benchmarks import torch_sides
     from converters.oracles import efficientnet
@@ -37,27 +38,83 @@ def published(files: Files, device: str, threads: int, count: int, folder: str) 
     grids = pathlib.Path(folder) / "published"
     grids.mkdir(parents=True)
 
-    def tile(i: int, alpha: float) -> Image.Image:
+    def tile(i: int, alpha: float) -> Any:
         """A latent at an alpha, its score in the corner; the noise is drawn anew."""
         noise = (torch.randn(1, width, device=where) for width in (transformer.noise_dim, transformer.noise_dim_y))
         step = torch.full((1,), alpha, device=where)
         images = generator(*transformer(draws["z"][i : i + 1], draws["y"][i : i + 1], step, *noise))
         score = efficientnet.assess(assessor, images)[1].item()
-        levels = ((images[0] + 1) / 2 * 255).clamp(0, 255).permute(1, 2, 0).cpu().numpy().astype(np.uint8)
-        picture = Image.fromarray(levels)
-        ImageDraw.Draw(picture).text((4, 4), f"{score:.3f}", fill=(255, 0, 0))
-        return picture
+        return painted(images[0], score)
 
     @torch.no_grad()
     def evaluated() -> None:
         for i in range(count):
-            tiles = [tile(i, alpha) for alpha in np.linspace(-0.5, 0.5, ALPHAS)]
-            strip = Image.new("RGB", (sum(each.width for each in tiles), tiles[0].height))
-            for place, each in enumerate(tiles):
-                strip.paste(each, (place * each.width, 0))
-            strip.save(grids / f"{i}.png")
+            save([tile(i, alpha) for alpha in np.linspace(-0.5, 0.5, ALPHAS)], grids / f"{i}.png")
 
     return torch_sides.task(evaluated, where)
+
+
+def tuned(files: Files, device: str, threads: int, count: int, folder: str) -> Task:
+    """All alphas of a latent at once, in networks that are folded and channels last; saved in threads."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import torch
+
+    from benchmarks import torch_sides, tuned_torch
+
+    where = torch_sides.started(device, threads)
+    oracle, classifier, transformer = torch_sides.oracles(files)
+    with torch.no_grad():
+        generator = tuned_torch.Generator(oracle, False).to(where)
+        assessor = tuned_torch.Assessor(classifier).to(where)
+    transformer = transformer.to(where)
+    draws = torch_sides.drawn(transformer, count, 1, where)
+    alphas = torch.linspace(-0.5, 0.5, ALPHAS, device=where)
+    grids = pathlib.Path(folder) / "tuned"
+    grids.mkdir(parents=True)
+
+    @torch.no_grad()
+    def strip(i: int) -> tuple[torch.Tensor, list[float]]:
+        z, y = (draws[name][i : i + 1].expand(ALPHAS, -1) for name in ("z", "y"))
+        noise = (
+            torch.randn(1, n, device=where).expand(ALPHAS, -1) for n in (transformer.noise_dim, transformer.noise_dim_y)
+        )
+        with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
+            images = generator(*transformer(z, y, alphas, *noise))
+            scores = assessor(images)
+        return images.float().cpu(), scores.float().tolist()
+
+    def finish(images: torch.Tensor, scores: list[float], file: pathlib.Path) -> None:
+        save([painted(image, score) for image, score in zip(images, scores, strict=True)], file)
+
+    def evaluated() -> None:
+        with ThreadPoolExecutor(4) as pool:
+            saved = [pool.submit(finish, *strip(i), grids / f"{i}.png") for i in range(count)]
+        for each in saved:
+            each.result()
+
+    return torch_sides.task(evaluated, where)
+
+
+def painted(image: Any, score: float) -> Any:
+    """A picture of an image [3, R, R] in [-1, 1], its score in the corner."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    levels = ((image + 1) / 2 * 255).clamp(0, 255).permute(1, 2, 0).cpu().numpy().astype(np.uint8)
+    picture = Image.fromarray(levels)
+    ImageDraw.Draw(picture).text((4, 4), f"{score:.3f}", fill=(255, 0, 0))
+    return picture
+
+
+def save(tiles: list[Any], file: pathlib.Path) -> None:
+    """Writes pictures beside one another."""
+    from PIL import Image
+
+    strip = Image.new("RGB", (sum(each.width for each in tiles), tiles[0].height))
+    for place, each in enumerate(tiles):
+        strip.paste(each, (place * each.width, 0))
+    strip.save(file)
 
 
 def main(words: list[str]) -> None:
@@ -66,7 +123,7 @@ def main(words: list[str]) -> None:
     Raises:
         InputError: a flag is wrong, or a side stopped.
     """
-    p = command.parser("evaluate", "Measure the evaluation beside the published script's.", SIDES)
+    p = command.parser("evaluate", "Measure the evaluation beside the published script's and a tuned one.", SIDES)
     p.add_argument("--size", type=int, choices=(128, 256, 512), default=128)
     p.add_argument("--latents", type=int, default=2, help="of a run, 11 images each (default 2)")
     p.add_argument("--batch", type=int, default=1, help="strips that ours makes at once (default 1, as configured)")
@@ -79,6 +136,7 @@ def main(words: list[str]) -> None:
         own = {"forms": chosen.forms, "precision": chosen.precision, "batch": chosen.batch}
         known = {
             "published": Side("published", "benchmarks.evaluate:published", shared),
+            "tuned": Side("tuned", "benchmarks.evaluate:tuned", shared),
             "ours": Side("ours", "benchmarks.ours:evaluate", shared | own),
         }
         measured = interleaved([known[side] for side in chosen.sides], chosen.cpus, chosen.repeats, chosen.steps)

@@ -43,7 +43,10 @@ def main(words: list[str]) -> None:
     for parts in tqdm(MICRO_BATCHES, unit=" programs"):
         config.train.micro_batches = parts
         with forms.using("gpu"):
-            found[str(parts)] = plan.compiled(config, distributed.data_mesh(jax.devices()[:1])).memory / plan.GIB
+            planned = plan.compiled(config, distributed.data_mesh(jax.devices()[:1]))
+        assert planned is not None  # a CPU's compiler knows no limit
+        # without what a CPU's runtime needs beside the compiler's temporaries
+        found[str(parts)] = (planned.arguments + planned.temporaries / plan.ON_CPU) / plan.GIB
     for parts, gib in found.items():
         print(f"{SIZE} pixels, batch {BATCH} in {parts:>2} micro-batches: {gib:6.1f} GiB")
     if chosen.json:

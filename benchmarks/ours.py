@@ -74,15 +74,23 @@ def task(run: Callable[[int], None], **facts: Any) -> Task:
 
 
 def train_step(
-    files: Files, device: str, threads: int, forms: str, precision: str, batch: int, alphas: int, folder: str
+    files: Files,
+    device: str,
+    threads: int,
+    forms: str,
+    precision: str,
+    batch: int,
+    alphas: int,
+    folder: str,
+    changed: dict[str, str] | None = None,
 ) -> Task:
-    """The training job's step, compiled ahead of time to read what its compiler counts."""
+    """The training job's step, compiled ahead of time to read what its compiler counts; some forms may be `changed`."""
     fields = {"train__batch_size": batch, "train__alphas_per_latent": alphas}
     bench = bench_of(files, device, forms, precision, folder, **fields)
     import jax
 
     from latentjax import costs, distributed
-    from latentjax.forms import active
+    from latentjax.forms import active, using
     from latentjax.jobs import train, workbench
 
     transformer = workbench.new_transformer(bench)
@@ -90,7 +98,9 @@ def train_step(
     state = train.initial_state(transformer.state, chain)
     state = jax.device_put(state, distributed.replicated(bench.mesh))
     started = time.perf_counter()
-    traced = train.compiled_step(bench, transformer, chain).trace(state, bench.frozen)
+    written = active()._replace(**(changed or {}))
+    with using(written):
+        traced = train.compiled_step(bench, transformer, chain).trace(state, bench.frozen)
     compiled = traced.lower().compile()
     seconds = time.perf_counter() - started
     cost = compiled.cost_analysis() or {}
@@ -99,7 +109,7 @@ def train_step(
         "flops": cost.get("flops", 0.0) + costs.flops_of_further_rounds(traced.jaxpr.jaxpr),
         "bytes_accessed": cost.get("bytes accessed", 0.0),
         "temporaries": compiled.memory_analysis().temp_size_in_bytes,
-        "forms": active()._asdict(),
+        "forms": written._asdict(),
     }
     held = [state]
 

@@ -46,8 +46,8 @@ def cpu() -> dict[str, str]:
         "assessor": "assessor, forward and gradient, batch 2",
     }
     found = {name: read(name) for name in names}
-    columns = [("published", "cpu"), ("published", "wall"), ("tuned", "cpu"), ("rewritten", "cpu")]
-    header = ["", "published, CPU time", "published, wall time", "tuned, CPU time", "rewritten, CPU time"]
+    columns = [(other, kind) for other in ("published", "tuned", "rewritten") for kind in ("cpu", "wall")]
+    header = ["", *(f"{other}, {'CPU' if kind == 'cpu' else kind} time" for other, kind in columns)]
     rows = [[title, *(ratio(found[name], kind, other) for other, kind in columns)] for name, title in names.items()]
     steps = [found[f"train_step-{size}"] for size in SIZES]
     some = next((step for step in steps if step), None)
@@ -56,8 +56,47 @@ def cpu() -> dict[str, str]:
         "machine": machine_of(some) if some else MISSING,
         "table": markdown(header, rows),
         "gflop": gflop or MISSING,
-        "compiled": ", ".join(str(step["size"]) for step in steps if step and step.get("tuned_compiled")) or "none",
+        "compiled": ", ".join(f"{step['size']} {torch_compile(step)}" for step in steps if step) or MISSING,
+        "slower": ", ".join(slower(found[name], title) for name, title in names.items() if slower(found[name], title)),
+        "start": start(),
+        "forms": forms_measured("forms"),
     }
+
+
+def torch_compile(step: dict[str, Any]) -> str:
+    """What torch.compile did for the tuned side."""
+    side = step["sides"]["tuned"]
+    if "torch_compile_error" in side:
+        return "failed"
+    return "not tried" if "torch_compile_seconds" not in side else "faster" if side["compiled"] else "slower"
+
+
+def slower(found: dict[str, Any] | None, title: str) -> str:
+    """The sides than which ours takes longer."""
+    sides = [other for other in ("published", "tuned", "rewritten") if (found or {}).get(f"wall_ratio_{other}", 0) > 1]
+    return f"{title} ({' and '.join(sides)})" if sides else ""
+
+
+def start() -> str:
+    """From the command to the first step."""
+    found = read("start")
+    if not found:
+        return MISSING
+    again = found["second_seconds"]
+    return (
+        f"{found['first_seconds']:.1f} s with an empty cache, then {statistics.median(again):.1f} s "
+        f"[{min(again):.1f}, {max(again):.1f}]"
+    )
+
+
+def forms_measured(name: str) -> str:
+    """The step in other forms than the device's, as ratios."""
+    found = read(name)
+    if not found:
+        return MISSING
+    sides = [side for side in found["sides"] if f"cpu_ratio_{side}" in found]
+    rows = [[side.replace("-", " "), ratio(found, "cpu", side), ratio(found, "wall", side)] for side in sides]
+    return markdown([f"{found['size']} pixels, batch {found['batch']}", "CPU time", "wall time"], rows)
 
 
 def memory() -> str:
@@ -109,7 +148,10 @@ def tpu(records: list[dict[str, Any]]) -> dict[str, Any]:
     forms = [("default", {}), *FORMS.items()]
     rows = []
     for name, changed in forms:
-        if (found := cell(records, forms=changed)) and found["fits"]:
+        found = cell(records, forms=changed)
+        if found and not found["fits"]:
+            rows.append([name, "does not fit", *["-"] * 4])
+        elif found:
             figures = [f"{found[key]:.2f}" for key in ("million_cycles", "gflop", "gigabytes", "memory_gib")]
             rows.append([name, *figures, found["compile_seconds"]])
     per_share = [[f"{size} pixels", *(short(cell(records, size=size, share=n)) for n in SHARES)] for size in SIZES]
@@ -156,7 +198,8 @@ def precision() -> str:
             )
     header = ["", "PSNR: median, worst", "error of scores: mean, most", "scores vary by", "cosine of gradients"]
     on = machine_of(next(iter(found.values())))
-    told = f"Against float32 on the same latents, bfloat16 emulated on a CPU ({on})."
+    emulated = ", bfloat16 emulated on a CPU" if all(result.get("emulated") for result in found.values()) else ""
+    told = f"Against float32 on the same latents{emulated} ({on})."
     return "\n\n".join([told, markdown(header, rows), *lines])
 
 
@@ -165,8 +208,8 @@ def gpu() -> str:
     found = [result for size in SIZES if (result := read(f"train_step-gpu-{size}"))]
     if not found:
         return (
-            "**Not measured**: no GPU was at hand. `python -m benchmarks.train_step --device=gpu --precision=bfloat16 "
-            "--batch=32` does it, with the fractions of the measured arithmetic and bandwidth."
+            "**Not measured**: no GPU was at hand. `python -m benchmarks --only=gpu` does it: steps with the fractions "
+            "of the measured arithmetic and bandwidth, the evaluation, and the forms."
         )
     rows = [
         [
@@ -181,7 +224,12 @@ def gpu() -> str:
         for r in found
     ]
     header = ["", "published", "tuned", "samples a second", "arithmetic, published", "executed", "bytes"]
-    return f"{machine_of(found[0])}.\n\n" + markdown(header, rows)
+    parts = [f"{machine_of(found[0])}.", markdown(header, rows)]
+    if evaluated := read("evaluate-gpu-512"):
+        ratios = [f"{ratio(evaluated, 'wall', other)} of {other}" for other in ("published", "tuned")]
+        parts.append(f"Evaluation at 512 pixels, wall time: {', '.join(ratios)}.")
+    parts.append(f"Other forms than the GPU's:\n\n{forms_measured('forms-gpu')}")
+    return "\n\n".join(parts)
 
 
 def draw(records: list[dict[str, Any]], file: pathlib.Path) -> None:
@@ -190,7 +238,7 @@ def draw(records: list[dict[str, Any]], file: pathlib.Path) -> None:
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     over_batch, over_size, over_devices = figure.subplots(1, 3)
-    for side in ("ours", "tuned", "published"):
+    for side in ("ours", "rewritten", "tuned", "published"):
         points = []
         for batch in SHARES[:-1]:
             result = read("train_step-128" if batch == 8 else f"train_step-128-batch{batch}")
@@ -201,7 +249,7 @@ def draw(records: list[dict[str, Any]], file: pathlib.Path) -> None:
     over_batch.set(title="CPU, 128 pixels", xlabel="batch", ylabel="samples a second", ylim=(0, None))
     if over_batch.lines:
         over_batch.legend()
-    for share in (1, 8):
+    for share in (1, 2, 4, 8, 16):
         found = [(size, cell(records, size=size, share=share)) for size in SIZES]
         points = [(size, record["million_cycles"]) for size, record in found if record and record["fits"]]
         if points:
@@ -212,7 +260,7 @@ def draw(records: list[dict[str, Any]], file: pathlib.Path) -> None:
         over_size.legend()
     slices = {4: "v5e:2x2", 8: "v5e:2x4", 16: "v5e:4x4", 64: "v5e:8x8", 256: "v5e:16x16"}
     found = [(chips, cell(records, topology=name, size=128)) for chips, name in slices.items()]
-    points = [(chips, record["million_cycles"]) for chips, record in found if record]
+    points = [(chips, record["million_cycles"]) for chips, record in found if record and record["fits"]]
     if points:
         over_devices.plot(*zip(*points, strict=True), marker="o")
     over_devices.set(title="v5e, 128 pixels, 8 a chip", xlabel="chips", xscale="log")

@@ -47,7 +47,9 @@ def task(step: Step, device: torch.device, **facts: Any) -> Task:
 
     if device.type != "cuda":
         return Task(run, {"device": None, **facts})
-    return Task(run, {"device": torch.cuda.get_device_name(), **facts}, device_peak=torch.cuda.max_memory_allocated)
+    # what its allocator holds the other sides could not have
+    tidy, peak = torch.cuda.empty_cache, torch.cuda.max_memory_allocated
+    return Task(run, {"device": torch.cuda.get_device_name(), **facts}, tidy, peak)
 
 
 def loaded(module: torch.nn.Module, folder: str) -> Any:

@@ -14,9 +14,9 @@ def get_config() -> config_dict.ConfigDict:
     """The paper's recipe without weights."""
     c = config_dict.ConfigDict()
     c.platform = "any"  # any | cpu | gpu | tpu; no silent fallback
-    # float32 (exact) | bfloat16 (convolutions of generator and assessor) | auto: bfloat16 on a GPU or TPU
+    # float32 (exact) | bfloat16 (generator and assessor but their norms) | auto: bfloat16 on a GPU or TPU
     c.precision = "float32"
-    c.forms = "auto"  # how layers are written: the backend's | plain | cpu | gpu | tpu (latentjax/layers.py)
+    c.forms = "auto"  # how layers are written: the backend's | plain | cpu | gpu | tpu (latentjax/forms.py)
 
     c.generator = config_dict.ConfigDict()
     c.generator.weights = ""  # a model folder, or embedded:painted-eyes

@@ -1,7 +1,7 @@
 """How layers are written: one setting picks the form of each, which is the same function in every form.
 
 The dearest parts of the step are the convolutions of doubled maps and the depthwise ones. What is fast differs: XLA's
-CPU backend runs grouped convolutions about six times slower than the sum of shifted products and gains from matrix
+CPU backend runs grouped convolutions several times slower than the sum of shifted products and gains from matrix
 products on small maps; the TPU's compiler wants dilated convolutions and no interleaving, and channels that fill its
 lanes. BENCHMARKS.md measures them.
 """

@@ -184,13 +184,20 @@ def load_assessor(
     Raises:
         InputError: nothing of this kind there, or damaged, or a setting that it cannot have.
     """
-    assessor = load(name, "assessor")
-    settings = {"output": output, "output_class": output_class, "centre": centre, "slope": slope}
-    settings = {field: value for field, value in settings.items() if value is not None}
+    given = {"output": output, "output_class": output_class, "centre": centre, "slope": slope}
+    return scored(load(name, "assessor"), name, **{field: value for field, value in given.items() if value is not None})
+
+
+def scored(assessor: Assessor, name: object, **settings: Any) -> Assessor:
+    """The assessor under those settings of `load_assessor` that are given; `name` is for messages.
+
+    Raises:
+        InputError: a setting that it cannot have.
+    """
     if assessor.output is None:
         if foreign := [field for field in settings if field.startswith("output")]:
             raise InputError(f"config.assessor.{foreign[0]}", f"is not for {name}, an image property", "leave it unset")
-    elif output is not None and output != assessor.output.kind:
+    elif settings.get("output", assessor.output.kind) != assessor.output.kind:
         settings = {"centre": None, "slope": None, **settings}
     return with_settings(assessor, **settings) if settings else assessor
 

@@ -1,6 +1,6 @@
-"""bfloat16 where it costs little: the convolutions of generator and assessor; the rest stays float32.
+"""bfloat16 where it costs little: in the generator, its z and y too, and in the assessor's trunk.
 
-Norms, the assessor's head, the softmax, image properties, the loss and the optimizer are float32.
+Norms, the assessor's head, the softmax, image properties, the map of z and y, the loss and the optimizer are float32.
 """
 
 from typing import Any

@@ -51,7 +51,7 @@ def growing(monkeypatch, per_latent, fails_from=10**9):
     def compiled(config, mesh, *, quickly=False):
         tried.append(config.train.batch_size)
         if tried[-1] >= fails_from:
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+            return None
         return FIGURES._replace(arguments=100, temporaries=int(per_latent * tried[-1]))
 
     monkeypatch.setattr(plan, "compiled", compiled)
@@ -128,11 +128,50 @@ def test_the_job(capsys):
 def test_a_chip_with_few_samples_is_warned_of(capsys, monkeypatch, as_if_v5e):
     monkeypatch.setattr(plan, "compiled", lambda *_, **__: FIGURES)
     monkeypatch.setattr(plan, "largest", lambda *_: 64)
-    launch.run(["--job=plan", "--config=configs/creativity.py", "--config.plan.topology=v5e:2x4"])
+    flags = ["--config.plan.topology=v5e:2x4", "--config.train.batch_size=2"]
+    launch.run(["--job=plan", "--config=configs/creativity.py", *flags])
     told = capsys.readouterr().out
     assert "largest batch       64 latents" in told
-    assert "warning: 2 samples a chip waste most of it" in told
+    assert "warning: 2 samples a chip at once waste most of it" in told
     assert "--config.train.batch_size=8" in told
+
+
+@pytest.mark.parametrize(
+    ("batch", "alphas", "parts", "at_once", "better"),
+    [
+        (8, 1, 1, 1, 64),
+        (8, 5, 1, 5, 16),
+        (8, 3, 1, 3, 24),
+        (64, 1, 4, 2, 256),
+        (64, 1, 1, 8, None),
+        (16, 4, 1, 8, None),
+    ],
+)
+def test_the_better_batch(config, batch, alphas, parts, at_once, better):
+    config.train.batch_size, config.train.alphas_per_latent, config.train.micro_batches = batch, alphas, parts
+    told = plan.few_told(config.train, 8)
+    assert (told == "") == (better is None)
+    if better:
+        assert f"{at_once} samples a chip at once" in told
+        assert f"--config.train.batch_size={better}," in told
+
+
+def test_what_the_compiler_finds_too_large_is_told(capsys, monkeypatch, as_if_v5e):
+    def no_memory(*_, **__):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm")
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", no_memory)
+    launch.run(["--job=plan", "--config=configs/creativity.py", "--config.plan.topology=v5e:2x4"])
+    told = capsys.readouterr().out
+    assert "DOES NOT FIT" in told
+    assert "largest batch       0 latents" in told
+
+
+def test_a_platform_is_not_looked_for_when_a_slice_is_named(capsys, monkeypatch, as_if_v5e):
+    monkeypatch.setattr(plan, "compiled", lambda *_, **__: FIGURES)
+    flags = ["--config.plan.topology=v5e:2x4", "--config.platform=tpu", "--config.plan.largest_batch=False"]
+    launch.run(["--job=plan", "--config=configs/creativity.py", *flags])
+    assert "Compiled for v5e:2x4" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("topology", ["v9:2x4", "v5e", "v5e:2by4", "v5e:2x4; rm"])
@@ -175,10 +214,33 @@ def test_what_the_compiler_refuses_is_told(monkeypatch, said, told):
     assert told in str(caught.value)
 
 
-def test_an_architecture_that_is_not_known_is_refused(config, mesh):
-    config.plan.generator = "stylegan"
-    with pytest.raises(InputError, match=r"config\.plan\.generator: .* use one of biggan128"):
+@pytest.mark.parametrize(
+    ("role", "name", "told"),
+    [
+        ("generator", "stylegan", "'stylegan' is no generator's architecture; use one of biggan128"),
+        ("generator", "efficientnet-b0", "'efficientnet-b0' is no generator's architecture; use one of biggan128"),
+        ("assessor", "biggan512", "'biggan512' is no assessor's architecture; use one of efficientnet-b0"),
+        ("assessor", "", "is not set, and '' is not there; use one of efficientnet-b0"),
+    ],
+)
+def test_an_architecture_that_is_not_known_is_refused(config, mesh, role, name, told):
+    config.generator.weights = config.assessor.weights = ""
+    config.plan[role] = name
+    with pytest.raises(InputError) as caught:
         plan.compiled(config, mesh)
+    assert str(caught.value).startswith(f"config.plan.{role}: {told}")
+
+
+def test_the_assessor_scores_as_in_training(config, mesh):
+    config.assessor.output, config.assessor.output_class = "margin", 1
+    (term,) = plan.bench_for(config, mesh).assessor.terms
+    assert (term.assessor.output.kind, term.assessor.output.output_class) == ("margin", 1)
+
+
+def test_fields_that_training_refuses_are_refused(config, mesh):
+    config.latents.truncation = 2.0
+    with pytest.raises(InputError, match=r"config\.latents\.truncation: is 2\.0"):
+        plan.bench_for(config, mesh)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 from absl import logging
 
-from latentjax import class_vectors, costs, distributed, forms, networks, precision, weights
+from latentjax import class_vectors, costs, distributed, forms, latents, networks, precision, weights
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.jobs import train, workbench
@@ -23,9 +23,9 @@ from latentjax.topologies import Chip, devices_of, memory_of
 
 GIB = 2**30
 # what stands in for weights that are not there
-KINDS = {
-    **{f"biggan{size}": ("biggan", {"resolution": size}) for size in (128, 256, 512)},
-    **{f"efficientnet-b{i}": ("efficientnet", {"variant": f"b{i}"}) for i in range(8)},
+STAND_INS = {
+    "generator": {f"biggan{size}": ("biggan", {"resolution": size, "num_classes": 1000}) for size in (128, 256, 512)},
+    "assessor": {f"efficientnet-b{i}": ("efficientnet", {"variant": f"b{i}", "num_classes": 2}) for i in range(8)},
 }
 QUICKLY = {"exec_time_optimization_effort": -1.0, "xla_tpu_scoped_vmem_limit_kib": "16384"}
 ON_CPU = 1.1  # measured: its runtime allocates 7 to 20 % of the compiler's temporaries beside them
@@ -50,7 +50,7 @@ class Plan(NamedTuple):
         return self.arguments + self.temporaries + self.code
 
 
-def abstract(name: str, stand_in: str, role: str, num_classes: int) -> networks.Network:
+def abstract(name: str, stand_in: str, role: str) -> networks.Network:
     """A network without weights: by the model folder where it is there, else by the architecture named.
 
     Raises:
@@ -58,28 +58,30 @@ def abstract(name: str, stand_in: str, role: str, num_classes: int) -> networks.
     """
     if name.startswith("embedded:"):
         return networks.load(name, role)
-    if pathlib.Path(name).exists():
+    if name and pathlib.Path(name).exists():
         record = weights.read_record(name, role)
         kind, config = record["kind"], record["config"]
-    elif stand_in in KINDS:
-        kind, config = KINDS[stand_in]
-        config = config | {"num_classes": num_classes}
+    elif stand_in in STAND_INS[role]:
+        kind, config = STAND_INS[role][stand_in]
     else:
-        what = f"is not set, and {name or 'no weights'} cannot say the architecture"
-        raise InputError(f"config.plan.{role}", what, f"use one of {', '.join(KINDS)}")
+        what = f"{stand_in!r} is no {role}'s architecture" if stand_in else f"is not set, and {name!r} is not there"
+        raise InputError(f"config.plan.{role}", what, f"use one of {', '.join(STAND_INS[role])}")
     return networks.HANDLES[role](weights.abstract(kind, config), {"kind": kind, "config": config})
 
 
 def bench_for(config: ConfigDict, mesh: jax.sharding.Mesh) -> workbench.Workbench:
     """The job's tools with shapes in place of weights."""
     settings = config.plan
-    generator: Any = abstract(config.generator.weights, settings.generator, "generator", 1000)
+    generator: Any = abstract(config.generator.weights, settings.generator, "generator")
     if config.assessor.terms:
         assessor = workbench.scoring(config.assessor)
     else:
-        single: Any = abstract(config.assessor.weights, settings.assessor, "assessor", 2)
-        assessor = Terms([Term("score", single, 1.0, False)])
+        single: Any = abstract(config.assessor.weights, settings.assessor, "assessor")
+        scored = networks.scored(single, config.assessor.weights, **workbench.scoring_settings(config.assessor))
+        assessor = Terms([Term("score", scored, 1.0, False)])
     classes = class_vectors.parse(config.latents.classes, generator.num_classes)
+    latents.check_truncation(config.latents.truncation)
+    train.check_clip(config.train, assessor)
     frozen = Frozen(generator.state, assessor.state)
     if precision.chosen(config.precision, mesh) == "bfloat16":
         frozen = jax.eval_shape(precision.in_bfloat16, frozen)
@@ -102,15 +104,20 @@ def traced(config: ConfigDict, mesh: jax.sharding.Mesh) -> Any:
     return train.compiled_step(bench, transformer, chain).trace(state, bench.frozen)
 
 
-def compiled(config: ConfigDict, mesh: jax.sharding.Mesh, *, quickly: bool = False) -> Plan:
-    """Compiles one step and reads what the compiler says of it.
+def compiled(config: ConfigDict, mesh: jax.sharding.Mesh, *, quickly: bool = False) -> Plan | None:
+    """Compiles one step and reads what the compiler says of it; None where it says that memory does not suffice.
 
     Args:
         config, mesh: the job.
         quickly: for a TPU, with as little optimisation as its compiler knows; the memory is the same, to a hundredth.
     """
     step = traced(config, mesh)
-    program = step.lower().compile(QUICKLY if quickly else None)
+    try:
+        program = step.lower().compile(QUICKLY if quickly else None)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return None
     memory, cost, text = program.memory_analysis(), program.cost_analysis(), program.as_text()
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     parts = config.train.micro_batches  # the compiler counts the body of a loop once
@@ -142,12 +149,8 @@ def largest(config: ConfigDict, mesh: jax.sharding.Mesh, memory: float) -> int:
     def needed(share: int) -> float:
         changed = config.copy_and_resolve_references()
         changed.train.batch_size = share * mesh.size
-        try:
-            found = compiled(changed, mesh, quickly=quickly).memory
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            found = math.inf
+        plan = compiled(changed, mesh, quickly=quickly)
+        found = plan.memory if plan else math.inf
         logging.info("%d latents a device need %s", share, f"{found / GIB:.2f} GiB" if found < math.inf else "too much")
         return found
 
@@ -207,6 +210,7 @@ def run(config: ConfigDict, workdir: str | None) -> None:
         InputError: the slice, an architecture or a field is wrong.
     """
     if config.plan.topology:
+        config.platform = "any"  # whatever this machine is, it only compiles
         jax.config.update("jax_platforms", "cpu")  # else an installed libtpu is asked for the TPU that is not there
     workbench.start(config)
     devices, chip = devices_of(config.plan.topology)
@@ -223,17 +227,30 @@ def run(config: ConfigDict, workdir: str | None) -> None:
         plan = step.result()
     dtype = precision.chosen(config.precision, mesh)
     print(f"Compiled for {target}, never run: {dtype}, batch {batch}, {batch // mesh.size} a device")
-    print("\n".join(told(plan, chip, memory)))
-    if chip:
-        print(f"the run             {run_told(config, plan, chip, mesh.size)}")
+    if plan is None:
+        print("memory a device     DOES NOT FIT, the compiler stopped; more config.train.micro_batches take less")
+    else:
+        print("\n".join(told(plan, chip, memory)))
+        if chip:
+            print(f"the run             {run_told(config, plan, chip, mesh.size)}")
     if most is not None:
         print(f"largest batch       {most * mesh.size} latents, {most} a device")
-    enough = ENOUGH // config.train.alphas_per_latent * mesh.size
-    if chip and plan.samples < ENOUGH:
-        print(
-            f"warning: {plan.samples} samples a chip waste most of it (BENCHMARKS.md); {ENOUGH} or more are better: "
-            f"--config.train.batch_size={enough}, or fewer chips, or more --config.train.alphas_per_latent"
-        )
+    if chip:
+        print(few_told(config.train, mesh.size), end="")
+
+
+def few_told(settings: ConfigDict, devices: int) -> str:
+    """A warning where a chip works on too few samples at once, and a batch that is better; else nothing."""
+    parts, alphas = settings.micro_batches, settings.alphas_per_latent
+    at_once = settings.batch_size // devices // parts * alphas
+    if at_once >= ENOUGH:
+        return ""
+    enough = math.ceil(ENOUGH / alphas) * parts * devices
+    fewer = "fewer chips, fewer micro-batches" if parts > 1 else "fewer chips"
+    return (
+        f"warning: {at_once} samples a chip at once waste most of it (BENCHMARKS.md); {ENOUGH} or more are better: "
+        f"--config.train.batch_size={enough}, or {fewer}, or more --config.train.alphas_per_latent\n"
+    )
 
 
 def run_told(config: ConfigDict, plan: Plan, chip: Chip, devices: int) -> str:

@@ -18,6 +18,7 @@ from latentjax.jobs import evaluate
 from latentjax.jobs.workbench import Workbench, new_transformer, prepare
 from latentjax.metrics import Log, Metrics
 from latentjax.radam import radam
+from latentjax.terms import Terms
 
 
 class TrainState(NamedTuple):
@@ -96,9 +97,7 @@ def run(config: ConfigDict, workdir: str) -> None:
         raise InputError("config.evaluate.method", what, "train without it, then add --job=evaluate")
     bench = prepare(config, workdir)
     check_batch(config.train, bench.mesh)
-    if config.train.clip_alphas and not bench.assessor.bounded:
-        what = "is for scores in [0, 1], which these may leave"
-        raise InputError("config.train.clip_alphas", what, "leave it out")
+    check_clip(config.train, bench.assessor)
     transformer = new_transformer(bench)
     evaluation = evaluate.Evaluation(bench, transformer)
     bench.folder.refuse_other_weights(**bench.sha256)
@@ -166,6 +165,17 @@ def check_batch(train: ConfigDict, mesh: jax.sharding.Mesh) -> None:
     if share % train.micro_batches:
         what = f"{train.micro_batches} does not divide the {share} latents of a device"
         raise InputError("config.train.micro_batches", what, "give a divisor of them")
+
+
+def check_clip(train: ConfigDict, assessor: Terms) -> None:
+    """Refuses to clip alphas for scores without bounds.
+
+    Raises:
+        InputError: naming the field.
+    """
+    if train.clip_alphas and not assessor.bounded:
+        what = "is for scores in [0, 1], which these may leave"
+        raise InputError("config.train.clip_alphas", what, "leave it out")
 
 
 def compiled_step(

@@ -139,7 +139,7 @@ def scoring(settings: configs.ConfigDict) -> Terms:
     Raises:
         InputError: neither or both are given, or one cannot be loaded.
     """
-    own = {name: settings[name] for name in ("centre", "slope", "output", "output_class") if settings[name] is not None}
+    own = scoring_settings(settings)
     if not settings.terms:
         if not settings.weights:
             raise InputError("config.assessor.weights", "is not set", "give a model folder or embedded:NAME")
@@ -153,6 +153,13 @@ def scoring(settings: configs.ConfigDict) -> Terms:
         todo = "give terms their centre and slope, or calibrate one assessor alone"
         raise InputError("config.assessor.calibrate", "is for one assessor", todo)
     return terms.load(settings.terms)
+
+
+def scoring_settings(settings: configs.ConfigDict) -> dict[str, Any]:
+    """What is set of how the single assessor scores."""
+    return {
+        name: settings[name] for name in ("centre", "slope", "output", "output_class") if settings[name] is not None
+    }
 
 
 def calibrated(folder: RunFolder, assessor: networks.Assessor, images: Iterable[jax.Array]) -> networks.Assessor:
