@@ -72,6 +72,20 @@ def test_upsample_conv(transposed, gradient, features):
     assert_alike(forms, convolutions.upsample_conv, x, kernel)
 
 
+def test_upsample_conv_of_a_large_map_is_dilated(monkeypatch):
+    x, kernel = arrays((2, 5, 6, 8), (3, 3, 8, 16))
+    forms = Forms(upsample_conv="transposed", transposed="padded", transposed_gradient="phase")
+
+    def program():
+        with using(forms):
+            return str(jax.make_jaxpr(convolutions.upsample_conv)(x, kernel))
+
+    padded = program()
+    monkeypatch.setattr(convolutions, "LARGEST_PADDED", 4)
+    assert program() != padded
+    assert_alike(forms, convolutions.upsample_conv, x, kernel)
+
+
 @pytest.mark.parametrize("transposed", ["phases", "phase"])
 @pytest.mark.parametrize("side", [4, 16, 17])
 def test_upsample_conv_by_matrix_products(transposed, side):

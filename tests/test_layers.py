@@ -18,6 +18,7 @@ def test_attention_in_chunks(monkeypatch):
     monkeypatch.setattr(layers, "SCORES", 64)
     queries, keys, values = arrays((2, 32, 4), (2, 8, 4), (2, 8, 6))
     assert_alike(Forms(attention="chunks"), lambda q, k: layers.attention(q, k, values), queries, keys)
+    assert_alike(Forms(attention="chunks"), lambda k, v: layers.attention(queries, k, v), keys, values)
 
 
 def test_attention_holds_a_chunk_of_scores_at_a_time():
