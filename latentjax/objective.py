@@ -93,21 +93,6 @@ def misses_in_parts(
     part's gradient is taken at once and scaled when it is asked for: nothing is computed twice.
     """
     if parts == 1:
-        return function(*rows)
-    split = jax.tree.map(lambda a: a.reshape(len(a) // parts, parts, *a.shape[1:]).swapaxes(0, 1), rows)
-    found = jax.lax.map(lambda part: function(*part), split)
-    return jax.tree.map(lambda a: a.swapaxes(0, 1).reshape(parts * a.shape[1], *a.shape[2:]), found)
-
-
-def misses_in_parts(
-    networks: Networks, frozen: Frozen, point: Any, asked: Asked, kept_weights: tuple[float, ...], parts: int
-) -> tuple[jax.Array, jax.Array]:
-    """`misses`, holding the activations of one part of the rows at a time, also for the gradient to `point`.
-
-    The scores are for telling: with several parts they have no gradient. Rows do not depend on each other, so each part's gradient is taken at once and scaled when it is asked for:
-    nothing is computed twice.
-    """
-    if parts == 1:
         return misses(networks, frozen, point, asked, kept_weights)
 
     def part(point: Any, asked: Asked) -> tuple[jax.Array, Any]:

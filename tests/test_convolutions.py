@@ -78,7 +78,7 @@ def test_upsample_conv_of_a_large_map_is_dilated(monkeypatch):
 
     def program():
         with using(forms):
-            return str(jax.make_jaxpr(convolutions.upsample_conv)(x, kernel))
+            return str(jax.make_jaxpr(lambda *operands: convolutions.upsample_conv(*operands))(x, kernel))
 
     padded = program()
     monkeypatch.setattr(convolutions, "LARGEST_PADDED", 4)
