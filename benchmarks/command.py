@@ -124,21 +124,22 @@ def where(found: dict[str, Any]) -> str:
 
 def table(found: dict[str, Any], compared: dict[str, tuple[str, str]]) -> str:
     """`result` for the eye: what on, a line a side, a line a ratio."""
+    ratios = {name: f"{one} / {other}" for name, (one, other) in compared.items() if f"cpu_ratio_{name}" in found}
+    width = 2 + max(map(len, [*found["sides"], *ratios.values()]))
     lines = [
         where(found),
         "medians [min, max]",
-        f"{'':22}{'CPU seconds':26}{'wall seconds':26}{'set-up s':>9}{'peak GiB':>10}",
+        f"{'':{width}}{'CPU seconds':26}{'wall seconds':26}{'set-up s':>9}{'peak GiB':>10}",
     ]
     for name, side in found["sides"].items():
         times = [f"{Spread.of(side[f'{kind}_seconds'])!s:26}" for kind in ("cpu", "wall")]
         setup = side["setup_seconds"] + side["first_seconds"]
-        lines.append(f"{name:22}{''.join(times)}{setup:9.1f}{side['peak_rss'] / GIB:10.2f}")
-    for name, (one, other) in compared.items():
-        if f"cpu_ratio_{name}" in found:
-            spreads = [
-                Spread(found[f"{kind}_ratio_{name}"], *found[f"{kind}_ratio_{name}_range"]) for kind in ("cpu", "wall")
-            ]
-            lines.append(f"{f'{one} / {other}':22}{''.join(f'{spread!s:26}' for spread in spreads)}")
+        lines.append(f"{name:{width}}{''.join(times)}{setup:9.1f}{side['peak_rss'] / GIB:10.2f}")
+    for name, label in ratios.items():
+        spreads = [
+            Spread(found[f"{kind}_ratio_{name}"], *found[f"{kind}_ratio_{name}_range"]) for kind in ("cpu", "wall")
+        ]
+        lines.append(f"{label:{width}}{''.join(f'{spread!s:26}' for spread in spreads)}")
     return "\n".join(lines)
 
 
