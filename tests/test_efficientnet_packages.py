@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from converters import efficientnet_names, rules
+from converters import efficientnet, efficientnet_names, rules, torch_file
 from converters.oracles import efficientnet as oracle
 from latentjax import weights
 from latentjax.errors import InputError
 from tests import other_packages
 from tests.conversion import nchw, network, recipe_of, state_of, worst
+from tests.torch_files import save
 
 TIMM = {"padding": "symmetric", "bn_epsilon": 1e-5, "preprocessing": "imagenet"}
 TF = {"padding": "same", "bn_epsilon": 1e-3, "preprocessing": "imagenet"}
@@ -39,7 +40,7 @@ def logits_of(model, images, mean, std):
         return copy.deepcopy(model).double()(x).numpy()
 
 
-@pytest.mark.parametrize("variant", [f"b{i}" for i in range(8)])
+@pytest.mark.parametrize("variant", ["b0", *(pytest.param(f"b{i}", marks=pytest.mark.slow) for i in range(1, 8))])
 @pytest.mark.parametrize("package", ["torchvision:efficientnet_", "timm:tf_efficientnet_"])
 def test_every_key_has_its_name(package, variant):
     with torch.device("meta"):
@@ -56,24 +57,47 @@ def test_every_key_has_its_name(package, variant):
     ("name", "options"),
     [
         ("torchvision:efficientnet_b0", {}),
-        ("torchvision:efficientnet_b5", {}),
+        pytest.param("torchvision:efficientnet_b5", {}, marks=pytest.mark.slow),
         ("timm:efficientnet_b0", TIMM),
-        ("timm:tf_efficientnet_b1", TF),
-        ("timm:tf_efficientnet_lite0", TF | {"preprocessing": "inception"}),
+        pytest.param("timm:tf_efficientnet_b1", TF, marks=pytest.mark.slow),
+        pytest.param("timm:tf_efficientnet_lite0", TF | {"preprocessing": "inception"}, marks=pytest.mark.slow),
     ],
 )
 def test_logits_are_the_packages(name, options):
     model = randomised(name)
+    options = options | {"image_size": 224}
     ours = network("efficientnet", "assessor", state_of(model), **options)
     images = np.random.default_rng(0).uniform(-1, 1, (2, 224, 224, 3)).astype(np.float32)
     theirs = logits_of(model, images, ours.config["mean"], ours.config["std"])
     # float32 against float64, a thousandth of what a wrong epsilon or padding does
     assert worst(ours.logits(images), theirs) <= 1e-4 * theirs.std()
-    if options:
+    if "padding" in options:
         wrong = {"padding": "same" if options["padding"] == "symmetric" else "symmetric"}, {"bn_epsilon": 1e-4}
         for change in wrong:
             broken = network("efficientnet", "assessor", state_of(model), **options | change)
             assert worst(broken.logits(images), theirs) > 1e-2 * theirs.std()
+
+
+@pytest.mark.parametrize(("name", "options"), [("timm:efficientnet_b0", TIMM), ("timm:tf_efficientnet_b0", TF)])
+def test_a_whole_module_of_timm_brings_its_own_padding_and_epsilon(tmp_path, name, options):
+    module = other_packages.network(name)
+    file = torch_file.read(save(tmp_path / "a.pth", module))
+    state = torch_file.state_dict(file)
+    assert list(state) == list(module.state_dict())
+    config = recipe_of("efficientnet", state, root=file, preprocessing="imagenet").config
+    assert {setting: config[setting] for setting in ("padding", "bn_epsilon")} == {
+        setting: options[setting] for setting in ("padding", "bn_epsilon")
+    }
+    with pytest.raises(InputError, match=r"--bn-epsilon: 0\.5 contradicts the file's own"):
+        recipe_of("efficientnet", state, root=file, preprocessing="imagenet", bn_epsilon=0.5)
+
+
+def test_a_whole_module_of_timm_that_pads_otherwise_is_refused(tmp_path):
+    module = other_packages.network("timm:tf_efficientnet_b0")
+    module.blocks[0][0].conv_dw.padding = (0, 0)
+    file = torch_file.read(save(tmp_path / "a.pth", module))
+    with pytest.raises(InputError, match="pads its convolutions in no known way"):
+        efficientnet.pickled_settings(file, "b0", "a.pth")
 
 
 @pytest.mark.parametrize("lacking", TIMM)
