@@ -1,13 +1,15 @@
-"""EfficientNets of torchvision and timm: every name, and the logits."""
+"""EfficientNets of torchvision and timm: every name, the logits, and what a whole module tells of itself."""
 
 import copy
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from converters import efficientnet, efficientnet_names, rules, torch_file
 from converters.oracles import efficientnet as oracle
+from converters.torch_names import Stub
 from latentjax import weights
 from latentjax.errors import InputError
 from tests import other_packages
@@ -24,7 +26,7 @@ def randomised(name):
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for part in model.modules():
-            if isinstance(part, torch.nn.BatchNorm2d):
+            if isinstance(part, nn.BatchNorm2d):
                 part.running_mean.normal_(0, 0.1, generator=generator)
                 part.running_var.uniform_(0.01, 0.2, generator=generator)
                 part.weight.normal_(1, 0.1, generator=generator)
@@ -119,3 +121,22 @@ def test_an_option_that_contradicts_the_keys_is_refused():
     state = state_of(other_packages.network("torchvision:efficientnet_b0"))
     with pytest.raises(InputError, match="--padding: same contradicts"):
         recipe_of("efficientnet", state, padding="same")
+
+
+@pytest.mark.parametrize("sides", [(1, 1, 1), "wide", (np.arange(2), 1, 1, 1), (None, 1, 1, 1)], ids=str)
+def test_paddings_that_are_no_numbers_are_not_known(sides):
+    conv, padding = Stub("torch.nn.Conv2d", ()), Stub("torch.nn.ZeroPad2d", ())
+    conv.state, padding.state = {}, {"padding": sides}
+    assert efficientnet.padding_of({"a": conv, "a.static_padding": padding}, "a") is None
+    padding.state = {"padding": (1, 2, 3, 4)}
+    assert efficientnet.padding_of({"a": conv, "a.static_padding": padding}, "a") == ((3, 4), (1, 2))
+
+
+def test_a_module_with_a_digit_that_is_no_number_in_its_name_is_refused(tmp_path):
+    norm = nn.Sequential(nn.BatchNorm2d(3))
+    norm.add_module("\u00b2_depthwise_conv", nn.Conv2d(1, 1, 1))
+    norm.add_module("\u00b2", nn.Sequential())
+    norm.get_submodule("\u00b2").add_module("_conv_stem", nn.Conv2d(1, 1, 1))
+    file = torch_file.read(save(tmp_path / "a.pth", norm))
+    with pytest.raises(InputError, match="pads its convolutions in no known way"):
+        efficientnet.pickled_settings(file, "b0", "a.pth")

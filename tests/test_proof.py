@@ -39,12 +39,16 @@ SEVERAL = "MultiDirectionZ_nonlinear"
 READ = Reading("as PyTorch reads it", True)
 
 
-@pytest.fixture
-def short_assessors(monkeypatch):
+def shorten_assessors(monkeypatch):
     """EfficientNets of two blocks in place of sixteen, on both sides: what a file is proven with need not be deep."""
     for module in (assessors_efficientnet, efficientnet_oracle):
         first, second, *_ = module.STAGES
         monkeypatch.setattr(module, "STAGES", (first._replace(stride=2), second._replace(repeats=1)))
+
+
+@pytest.fixture
+def short_assessors(monkeypatch):
+    shorten_assessors(monkeypatch)
 
 
 def subject(kind):

@@ -21,7 +21,7 @@ from converters.oracles.dcgan import DCGAN
 from latentjax import generators
 from latentjax.errors import InputError
 from latentjax.files import sha256_of
-from tests.test_proof import QUANTITIES, short_assessors  # noqa: F401
+from tests.test_proof import QUANTITIES, shorten_assessors
 from tests.torch_files import FORMATS, save
 
 FLAGS = ("--num-classes=3",)
@@ -45,7 +45,12 @@ def place(tmp_path, monkeypatch, eyes):
 
 
 @pytest.fixture
-def quick(short_assessors, monkeypatch):  # noqa: F811
+def short_assessors(monkeypatch):
+    shorten_assessors(monkeypatch)
+
+
+@pytest.fixture
+def quick(short_assessors, monkeypatch):
     """Both sides find this, without computing anything."""
     found = {name: np.ones((2, 2)) for name in QUANTITIES}
     monkeypatch.setattr(proof, "theirs_of", lambda *_: found)
@@ -70,7 +75,7 @@ def contents(path):
 # ---- the command
 
 
-def test_a_right_network_is_proven_and_the_certificate_is_kept(place, short_assessors, capsys):  # noqa: F811
+def test_a_right_network_is_proven_and_the_certificate_is_kept(place, short_assessors, capsys):
     before = contents(place / "model" / "model.json")
     command.run(["--prove", "eyes.pth", "model", *FLAGS])
     certificate = contents(place / "certificate.json")
@@ -88,7 +93,7 @@ def test_a_right_network_is_proven_and_the_certificate_is_kept(place, short_asse
     latentjax.load_generator("model")
 
 
-def test_a_wrong_network_ends_with_1_and_is_not_proven(place, short_assessors, monkeypatch, capsys):  # noqa: F811
+def test_a_wrong_network_ends_with_1_and_is_not_proven(place, short_assessors, monkeypatch, capsys):
     right = generators.dcgan.FixedNorm
     monkeypatch.setattr(generators.dcgan, "FixedNorm", lambda width, _, **rest: right(width, 1e-4, **rest))
     monkeypatch.setattr(sys, "argv", ["converters", "--prove", "eyes.pth", *FLAGS])
