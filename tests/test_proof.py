@@ -31,6 +31,7 @@ from converters.oracles.reading import Reading
 from converters.oracles.transformer import PUBLISHED, Transformer
 from latentjax import transformers
 from latentjax.assessors import efficientnet as assessors_efficientnet
+from tests import other_packages
 from tests.conversion import state_of
 
 QUANTITIES = ["images", "logits", "scores", "gradient to the latent", "training step"]
@@ -205,6 +206,15 @@ def test_numbers_of_every_type_are_taken():
     found = cast.cast_for(mixed, reader)
     for key, tensor in found.generator.state_dict().items():
         np.testing.assert_array_equal(tensor.numpy(), mixed[key].astype(tensor.numpy().dtype))
+
+
+def test_keys_of_another_package_are_read_by_the_converter_on_our_side():
+    state = state_of(other_packages.network("torchvision:efficientnet_b0"))
+    scene = cast.cast_for(state, lambda state: efficientnet.recipe(state, "state", None, None))
+    ours = proof.network_of("assessor", scene.reads["assessor"], np.float32)
+    assert (ours.config["padding"], ours.config["bn_epsilon"]) == ("symmetric", 1e-5)
+    np.testing.assert_array_equal(ours.state["stem"]["kernel"][...], rules.conv(state["features.0.0.weight"]))
+    np.testing.assert_array_equal(scene.assessor._conv_stem.weight.detach(), state["features.0.0.weight"])
 
 
 @pytest.mark.parametrize(
