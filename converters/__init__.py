@@ -88,7 +88,7 @@ def convert(
         padding: EfficientNet whose keys do not tell it: see `latentjax.assessors.efficientnet.conv_padding`.
         bn_epsilon: likewise: of its norms (default: its package's, where it has one).
         preprocessing: likewise: a name of `converters.efficientnet.PREPROCESSINGS`.
-        image_size: EfficientNet: pixels to which it scales images (default 224).
+        image_size: EfficientNet: pixels to which it scales images (default: the variant's own, 224 of B0 to 600 of B7).
         output, output_class: EfficientNet: what its score is, see `latentjax.assessors.outputs.Output`; a head of one
             output needs "sigmoid" or "regression".
         class_reg: transformer: what divides D_y (default 1000).
@@ -129,56 +129,76 @@ def convert(
 
 
 def prove(
-    source: os.PathLike | str, folder: os.PathLike | str | None = None, kind: str | None = None, **options: Any
+    source: os.PathLike | str,
+    folder: os.PathLike | str | None = None,
+    kind: str | None = None,
+    *,
+    place: os.PathLike | str | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Compares our network with our PyTorch version of it on a user's own file, see `converters.proof`.
 
     Args:
         source: as for `convert`.
         folder: a model folder that was converted from it; the certificate goes into its model.json.
-        kind, options: as for `convert`.
+        kind, options: as for `convert`, without dtype.
+        place: a file for the certificate.
 
     Returns:
         The certificate: figures, versions, the file's sha256, the date, and whether it `passed`.
 
     Raises:
-        InputError: PyTorch is not installed, the file cannot be converted, or the folder is of another file or of
-            other settings.
+        InputError: PyTorch is not installed, the file cannot be converted, the folder is of another file or of
+            other settings, or it or the place cannot be written, which is looked at first.
+        TypeError: an option that there is not.
     """
+    if unknown := options.keys() - set(kinds.SETTINGS):
+        raise TypeError(f"prove() got an unexpected keyword argument {min(unknown)!r}")
     if importlib.util.find_spec("torch") is None:
         raise InputError("torch", "is not installed, and is what a file is proven against", "pip install torch")
-    from converters import proof
+    from converters import cast, proof
+    from converters.oracles import reading
 
     options = {name: options.get(name) for name in kinds.SETTINGS}
     kinds.check_options(kind, options | {"dtype": "float32"})
+    record_file = None if folder is None else os.path.join(folder, "model.json")
     file, state, prefix = opened(source)
     recipe, arrays = network_in(file, state, prefix, kind, options)
-    record = {} if folder is None else record_of(folder, recipe, file, weights.digest(arrays))
+    record = {} if folder is None else record_of(folder, recipe, file, arrays)
+    for path in (place, record_file):
+        if path is not None and not os.access(os.path.dirname(path) or ".", os.W_OK | os.X_OK):
+            raise InputError(path, "cannot be written", "use a folder that you can write")
     found = kinds.kind_of(state, file.path, kind)
     with telling(prefix):
-        certificate = proof.certificate(
-            os.path.basename(file.path),
-            file.sha256,
-            state,
-            lambda tensors: kinds.recipe_for(found, tensors, file, options, kind),
-        )
-    if folder is not None:
-        write_json(os.path.join(folder, "model.json"), record | {"proof": certificate})
+        read = cast.Read(state, lambda tensors: kinds.recipe_for(found, tensors, file, options, kind))
+        certificate = proof.certificate(os.path.basename(file.path), file.sha256, reading.beside_pytorch(file), read)
+    for path, content in ((place, certificate), (record_file, record | {"proof": certificate})):
+        try:
+            if path is not None:
+                write_json(path, content)
+        except OSError as error:
+            todo = "free space, or use another folder"
+            raise InputError(path, f"cannot be written ({error.strerror})", todo) from error
     return certificate
 
 
-def record_of(folder: os.PathLike | str, recipe: Recipe, file: torch_file.TorchFile, digest: str) -> dict[str, Any]:
+def record_of(folder: os.PathLike | str, recipe: Recipe, file: torch_file.TorchFile, arrays: State) -> dict[str, Any]:
     """model.json of a folder that holds what a file is converted to.
 
     Raises:
         InputError: it does not.
     """
-    role = next(role for role, kinds in weights.ROLES.items() if recipe.kind in kinds)
+    role = next(role for role, known in weights.ROLES.items() if recipe.kind in known)
     record = weights.read_record(folder, role)
     if record["source"].get("sha256") != file.sha256:
         raise InputError(folder, f"was not converted from {file.path}", "give the folder that was")
-    if json.loads(json.dumps(recipe.config)) != record["config"] or digest != record["weights_sha256"]:
+    if json.loads(json.dumps(recipe.config)) != record["config"]:
         raise InputError(folder, "was converted with other settings", "add the flags that it was converted with")
+    if record["weights_sha256"] == weights.digest(rules.rounded(arrays)):
+        what = "was converted with --dtype=float16, and its rounded weights are not what is proven"
+        raise InputError(folder, what, "convert the file again, without --dtype")
+    if record["weights_sha256"] != weights.digest(arrays):
+        raise InputError(folder, "holds other weights than the file is converted to here", "convert the file again")
     return record
 
 

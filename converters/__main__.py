@@ -1,5 +1,7 @@
 """python -m converters SOURCE DESTINATION: a PyTorch checkpoint becomes a latentjax model folder.
 
+python -m converters --inspect FILE: what is in a file is shown, and nothing is converted.
+python -m converters --prove FILE [FOLDER]: our network beside PyTorch's on this very file, with a certificate.
 python -m converters --export FOLDER FILE.pth: a learned transformer becomes a checkpoint of the published code.
 python -m converters --fetch NAME [FOLDER]: a published checkpoint is downloaded, and converted where a folder is named.
 """
@@ -7,7 +9,7 @@ python -m converters --fetch NAME [FOLDER]: a published checkpoint is downloaded
 import argparse
 import collections
 import itertools
-import pathlib
+import os
 import sys
 from typing import Any
 
@@ -18,7 +20,7 @@ from latentjax import command_line
 from latentjax.assessors.efficientnet import PADDINGS
 from latentjax.assessors.outputs import OUTPUTS
 from latentjax.errors import InputError
-from latentjax.files import refuse_existing, write_json
+from latentjax.files import refuse_existing
 from latentjax.generators.biggan_deep import COMPATS
 from latentjax.transformers import RENORMS
 
@@ -33,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
         "latentjax model folder, or with --export a learned transformer to a PyTorch state dict that the published "
         "code loads. No PyTorch is needed, and nothing in the file is executed.",
         epilog="examples: python -m converters biggan-512.pth weights/biggan512; "
+        "python -m converters --inspect biggan-512.pth; "
+        "python -m converters --prove biggan-512.pth weights/biggan512; "
         "python -m converters --export runs/creativity transformer.pth; "
         "python -m converters --fetch biggan-512 weights/biggan512",
     )
@@ -62,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         choices=tuple(PREPROCESSINGS),
         help="EfficientNet: mean and deviation of its images' channels",
     )
-    p.add_argument("--image-size", type=int, help="EfficientNet: pixels to which images are scaled (default 224)")
+    p.add_argument("--image-size", type=int, help="EfficientNet: pixels to which images are scaled (default: its own)")
     p.add_argument("--output", choices=OUTPUTS, help="EfficientNet: what its score is (default softmax)")
     p.add_argument("--output-class", type=int, help="EfficientNet: which class is scored (default: 1 of 2)")
     p.add_argument("--class-reg", type=float, help="transformer: what divides D_y (default 1000)")
@@ -119,23 +123,17 @@ def certify(source: str, folder: str | None, kind: str | None, options: dict[str
     Raises:
         InputError: it cannot be proven, or the certificate cannot be written.
     """
-    place = pathlib.Path("certificate.json")
-    for number in itertools.count(2):
-        if not place.exists():
-            break
-        place = pathlib.Path(f"certificate-{number}.json")
-    print(f"proving {source} beside PyTorch, in float32 and float64; some minutes at most", flush=True)
-    found = prove(source, folder, kind, **options)
+    names = itertools.chain(["certificate.json"], (f"certificate-{number}.json" for number in itertools.count(2)))
+    place = next(name for name in names if not os.path.lexists(name))
+    print(f"proving {source} beside PyTorch, in float32 and float64; some minutes at most", file=sys.stderr, flush=True)
+    found = prove(source, folder, kind, place=place, **options)
     print(f"{'largest error':24} {'float32':>9} {'PyTorch':>9} {'allowed':>9} {'float64':>9} {'allowed':>9}")
     columns = ("float32", "pytorch_float32", "allowed_float32", "float64", "allowed_float64")
     for row in found["figures"]:
-        figures = " ".join(f"{row[name]:9.1e}" for name in columns)
+        figures = " ".join(f"{'none' if row[name] is None else format(row[name], '.1e'):>9}" for name in columns)
         print(f"{row['quantity']:24} {figures} {'' if row['passed'] else ' FAILED'}")
-    try:
-        write_json(place, found)
-    except OSError as error:
-        raise InputError(place, f"cannot be written ({error.strerror})", "run it in a folder you can write") from error
-    where = f"{place}" if folder is None else f"{place} and {folder}/model.json"
+    where = place if folder is None else f"{place} and {folder}/model.json"
+    print(f"read {found['read']}")
     print(f"{found['file']} ({found['sha256'][:12]}): {'proven' if found['passed'] else 'NOT proven'}; see {where}")
     return found["passed"]
 
@@ -173,6 +171,8 @@ def check(args: argparse.Namespace, told: bool) -> None:
         raise InputError("source", "is missing", "see python -m converters --help")
     if args.inspect and (args.destination is not None or told):
         raise InputError("--inspect", "converts nothing", "give it a file and nothing else")
+    if args.prove and args.dtype is not None:
+        raise InputError("--dtype", "rounds the weights, and --prove proves those of the file", "leave it out")
     if args.export and told:
         raise InputError("--export", "has no settings", "give it a folder, a file and nothing else")
     if args.destination is None and not (args.inspect or args.prove or args.fetch):

@@ -72,7 +72,7 @@ def recipe(state: State, where: object) -> Recipe:
     }
     if config["channels"] < 4:  # attention works with an eighth of 2 or 4 times as many
         raise InputError(where, f"has ScaledCrossReplicaBN.weight of shape [{config['channels']}]", "give a wider one")
-    folded, problems = spectral_norm.fold(state, STORED, lambda matrix, u: sigma_of(matrix, u))
+    folded, problems = spectral_norm.fold(state, STORED, sigma_of)
     return Recipe("biggan", config, RULES, folded, problems)
 
 

@@ -94,7 +94,7 @@ def recipe(state: State, where: object, compat: str | None = None) -> Recipe:
         "epsilon": settings.get("eps", 1e-4),
         **({} if compat is None else {"compat": compat}),
     }
-    folded, problems = spectral_norm.fold(state, STORED, lambda matrix, u, v: sigma_of(matrix, u, v))
+    folded, problems = spectral_norm.fold(state, STORED, sigma_of)
     return Recipe("biggan_deep", config, RULES, folded, problems)
 
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from converters import spectral_norm
-from converters.rules import Recipe, Rule, State, conv, dimension, linear
+from converters.rules import Recipe, Rule, State, conv, dimension, linear, listed
 from latentjax.errors import InputError
 from latentjax.generators.biggan import ARCHITECTURES
 
@@ -28,9 +28,11 @@ def recipe(state: State, where: object) -> Recipe:
     """Resolution, width, latents and class count from the keys and shapes.
 
     Raises:
-        InputError: a discriminator, a generator without hierarchical latents or shared embedding, or of another number
-            of blocks; or a tensor that decides the architecture is missing.
+        InputError: none of its keys, a discriminator, a generator without hierarchical latents or shared embedding, or
+            of another number of blocks; or a tensor that decides the architecture is missing.
     """
+    if not recognises(state):
+        raise InputError(where, f"has no tensor of BigGAN-PyTorch's blocks ({listed(list(state))})", WRONG)
     if not any(key.startswith("output_layer.") for key in state):
         raise InputError(where, "is a discriminator, which latentjax does not need", WRONG)
     if EMBEDDING not in state:
@@ -55,22 +57,23 @@ def recipe(state: State, where: object) -> Recipe:
         "channels": channels,
         "embedding_dim": embedding,
         "latent_dim": chunk * (len(blocks) + 1),
-        "attention_before": attention.pop() + 1,
+        "attention_before": min(attention) + 1,
         "epsilon": NORM_EPSILON,
     }
     problems: spectral_norm.Problems = {}
     if any(key.endswith(".u0") for key in state):
-        state, problems = spectral_norm.fold(state, STORED, lambda matrix, u: sigma_of(matrix, u), {EMBEDDING})
-    rules = rules_for(embedding, channels * ARCHITECTURES[resolution].widths[0])
+        state, problems = spectral_norm.fold(state, STORED, sigma_of, {EMBEDDING})
+    rules = rules_for(embedding, channels * ARCHITECTURES[resolution].widths[0], min(attention))
     return Recipe("biggan", config, rules, state, problems)
 
 
-def rules_for(embedding: int, width: int) -> tuple[Rule, ...]:
+def rules_for(embedding: int, width: int, attention: int) -> tuple[Rule, ...]:
     """The table.
 
     Args:
         embedding: width of the class embedding, which comes first in the condition here and last in ours.
         width: channels at 4 x 4 pixels, which come first in the linear layer's outputs here and last in ours.
+        attention: the block that self-attention comes after.
     """
 
     def condition(array: np.ndarray) -> np.ndarray:
@@ -103,8 +106,8 @@ def rules_for(embedding: int, width: int) -> tuple[Rule, ...]:
                 Rule(rf"{BLOCK}\.{name}\.bias", rf"blocks/\g<i>/{ours}/bias"),
             )
         ),
-        Rule(r"blocks\.\d+\.1\.gamma", "attention/gamma", np.ravel),
-        Rule(r"blocks\.\d+\.1\.(theta|phi|g|o)\.weight", r"attention/\1/kernel", conv),
+        Rule(rf"blocks\.{attention}\.1\.gamma", "attention/gamma", np.ravel),
+        Rule(rf"blocks\.{attention}\.1\.(theta|phi|g|o)\.weight", r"attention/\1/kernel", conv),
         Rule(r"output_layer\.0\.gain", "last_norm/scale"),
         Rule(r"output_layer\.0\.bias", "last_norm/bias"),
         *(Rule(rf"output_layer\.0\.{statistic}_(mean|var)", r"last_norm/\1") for statistic in STATISTICS),

@@ -1,6 +1,7 @@
 """Class-conditional DCGANs whose layers are `main.{n}`, such as omniart-eye-generator's."""
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -8,12 +9,18 @@ from converters.rules import Recipe, Rule, State, dimension
 from latentjax.errors import InputError
 
 LAYER = r"main\.(\d{1,4})\."
+MAX_CONVS = 12  # of which each but the first doubles the picture: 8,192 pixels
 
 
 def recognises(state: State) -> bool:
     """Whether there are keys `main.{n}.*` with 4 x 4 kernels and running statistics."""
     shapes = [array.shape[2:] for key, array in state.items() if re.fullmatch(LAYER + "weight", key)]
     return (4, 4) in shapes and any(re.fullmatch(LAYER + "running_(mean|var)", key) for key in state)
+
+
+def layers_of(keys: Iterable[str]) -> list[int]:
+    """The numbers of the layers that have tensors, in order."""
+    return sorted({int(match[1]) for key in keys if (match := re.match(LAYER, key))})
 
 
 def input_kernel(array: np.ndarray) -> np.ndarray:
@@ -36,13 +43,16 @@ def recipe(state: State, where: object, num_classes: int | None) -> Recipe:
     """Widths from the shapes; how the input splits into z and y cannot be seen in the file.
 
     Raises:
-        InputError: layers are missing or odd, or `num_classes` is not given.
+        InputError: layers are missing, odd or too many, or `num_classes` is not given.
     """
-    layers = sorted({int(match[1]) for key in state if (match := re.match(LAYER, key))})
+    layers = layers_of(state)
     convs = [n for n in layers if state.get(f"main.{n}.weight", np.zeros(0)).ndim == 4]
     norms = [n for n in layers if n not in convs]
     if len(convs) != len(norms) + 1 or len(convs) < 2:
         what = f"has {len(convs)} convolutions and {len(norms)} norms, not norms between all convolutions"
+        raise InputError(where, what, "give a whole DCGAN generator")
+    if len(convs) > MAX_CONVS:
+        what = f"has {len(convs)} convolutions, more than the {MAX_CONVS} of 8,192 pixels"
         raise InputError(where, what, "give a whole DCGAN generator")
     inputs = dimension(state, f"main.{convs[0]}.weight", 0, where)
     if num_classes is None:

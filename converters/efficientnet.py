@@ -86,16 +86,30 @@ def pickled_settings(root: Any, variant: str, where: object) -> dict[str, Any]:
     if not convs:
         return {}
     todo = "give a module of efficientnet_pytorch 0.7 or of timm"
-    epsilons = [stub.state.get("eps") for stub in modules.values() if stub.cls.endswith("BatchNorm2d")]
+    norms = [stub for stub in modules.values() if stub.cls.endswith(("BatchNorm2d", "BatchNormAct2d"))]
+    epsilons = [stub.state.get("eps") for stub in norms]
     if not epsilons or any(type(epsilon) is not float or epsilon != epsilons[0] for epsilon in epsilons):
         raise InputError(where, "has norms of different epsilons, or without any", todo)
     order = sorted(convs, key=lambda name: [int(part) for part in name.split(".") if part.isdecimal()] or [-1])
+    layers = depthwise_layers(variant)
     paddings = [padding_of(modules, name) for name in order]
     for mode in PADDINGS:
-        expected = [conv_padding(mode, *layer) for layer in depthwise_layers(variant)]
-        if paddings == expected:
+        if in_sides(paddings, layers) == in_sides([conv_padding(mode, *layer) for layer in layers], layers):
             return {"padding": mode, "bn_epsilon": epsilons[0]}
     raise InputError(where, "pads its convolutions in no known way", todo)
+
+
+def in_sides(paddings: list[Any], layers: list[tuple[int, int, int]]) -> list[Any]:
+    """The paddings, with "SAME" as the sides that it means whatever the map's size: those of a stride of 1.
+
+    timm makes the convolutions of its tf_ variants that have this stride plain ones with these sides.
+    """
+    if len(paddings) != len(layers):
+        return paddings
+    return [
+        conv_padding("symmetric", *layer) if padding == "SAME" and layer[1] == 1 else padding
+        for padding, layer in zip(paddings, layers, strict=True)
+    ]
 
 
 def padding_of(modules: dict[str, Any], name: str) -> Any:
@@ -147,7 +161,7 @@ def recipe(
     """Variant and classes from the shapes; padding and epsilon from the module or the keys, or from the user.
 
     What the score is, see `latentjax.assessors.outputs.Output`, is in no file. With several classes it can be left out
-    and set when the assessor is loaded.
+    and set when the assessor is loaded. Images are scaled to the variant's own size unless another is given.
 
     Raises:
         InputError: no known variant; padding, epsilon or preprocessing neither in the file nor given; or given and
@@ -191,7 +205,7 @@ def recipe(
         "variant": variant,
         "num_classes": num_classes,
         "padding": padding,
-        "image_size": image_size or 224,
+        "image_size": image_size or VARIANTS[variant][2],
         "mean": list(mean),
         "std": list(std),
         "bn_epsilon": epsilon,

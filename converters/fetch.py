@@ -5,9 +5,9 @@ files remembers the sha256 of each, which a later copy must have, and what it ta
 """
 
 import contextlib
-import fcntl
 import http.client
 import json
+import os
 import pathlib
 import shlex
 import urllib.error
@@ -118,14 +118,20 @@ def command(name: str, destination: object = None) -> str:
 def by_hand(name: str, destination: object = None) -> str:
     """What to do where the download does not work."""
     places = {folder_of(name) / file.name: file.url for file in PUBLISHED[name].files}
-    missing = [f"{url} as {place}" for place, url in places.items() if not place.exists()]
+    # behind a closed folder this is False, and pathlib's own an error
+    missing = [f"{url} as {place}" for place, url in places.items() if not os.path.exists(place)]
     save = f"save {' and '.join(missing)}, then " if missing else ""
     return f"by hand: {save}run: {command(name, destination)}"
 
 
 @contextlib.contextmanager
 def _alone(folder: pathlib.Path) -> Iterator[None]:
-    """Keeps out a second process, which would write into the same part."""
+    """Keeps out a second process, which would write into the same part; Windows has nothing to do that with."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
     with open(folder / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -139,7 +145,11 @@ def _read_notes(file: pathlib.Path) -> dict[str, dict[str, Any]]:
         notes = json.loads(file.read_bytes()) if file.exists() else {}
     except ValueError:
         notes = None
-    if not isinstance(notes, dict) or not all(isinstance(note, dict) for note in notes.values()):
+    types = {"url": str, "sha256": str, "size": int, "validator": str | None}
+    if not isinstance(notes, dict) or not all(
+        isinstance(note, dict) and all(isinstance(value, types.get(name, object)) for name, value in note.items())
+        for note in notes.values()
+    ):
         raise InputError(file, "is damaged", "delete it; no file is downloaded again for that")
     return notes
 

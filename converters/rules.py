@@ -120,6 +120,14 @@ def fitted(
     return moved, ""
 
 
+def rounded(weights: State) -> State:
+    """The weights in float16, infinite beyond its range, and the norms' statistics as they are."""
+    with np.errstate(over="ignore", under="ignore"):
+        return {
+            path: array if path.endswith(STATISTICS) else array.astype(np.float16) for path, array in weights.items()
+        }
+
+
 def halved(weights: State, recipe: Recipe, where: object) -> State:
     """The weights in float16, the norms' statistics as they are.
 
@@ -128,13 +136,11 @@ def halved(weights: State, recipe: Recipe, where: object) -> State:
     Raises:
         InputError: a weight is beyond float16's range.
     """
-    with np.errstate(over="ignore", under="ignore"):  # what overflows is told below
-        stored = {
-            path: array if path.endswith(STATISTICS) else array.astype(np.float16) for path, array in weights.items()
-        }
+    stored = rounded(weights)
     beyond = [source_of(recipe.rules, path) for path, array in stored.items() if not np.isfinite(array).all()]
     if beyond:
-        what = f"has {len(beyond)} tensors beyond float16's range, 65504 ({listed(beyond)})"
+        names = listed([recipe.names.get(key, key) for key in beyond])
+        what = f"has {len(beyond)} tensors beyond float16's range, 65504 ({names})"
         raise InputError(where, what, "leave --dtype=float16 out")
     return stored
 
@@ -168,7 +174,10 @@ def source_of(rules: Sequence[Rule], path: str) -> str:
 
 
 def key_for(rule: Rule, path: str) -> str | None:
-    """`find` backwards: the path's template becomes the pattern, and the pattern the template."""
+    """`find` backwards: the path's template becomes the pattern, and the pattern the template.
+
+    Outside of its groups the pattern has to be plain text.
+    """
     groups = {match[1] or str(i): match[2] for i, match in enumerate(GROUP.finditer(rule.pattern), 1)}
 
     def capture(reference: re.Match[str]) -> str:

@@ -1,4 +1,7 @@
-"""What every command shares: flags, one line for bad input, exit codes (0 done, 2 bad input, 1 a bug)."""
+"""What every command shares: flags, one line for bad input, exit codes.
+
+0 done, 2 bad input, 75 stopped by Ctrl-C (run again to go on), 1 a bug.
+"""
 
 import argparse
 import os
@@ -40,6 +43,9 @@ def run(command: Callable[[list[str]], None]) -> int:
             traceback.print_exc()
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        return 75
     except BrokenPipeError:
         # the reader has seen enough, as in `| head`; nothing may be flushed into the pipe at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

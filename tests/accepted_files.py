@@ -111,8 +111,8 @@ FILES = (
         "DCGAN of painted eyes",
         "generator_model_state.pth",
         "eyes",
-        "--num-classes=4",
-        saved(lambda: DCGAN(20, 4, (32, 16, 8, 8, 8))),
+        "--num-classes=8",
+        saved(lambda: DCGAN(20, 8, (32, 16, 8, 8, 8))),
     ),
     Accepted(
         "the creativity assessor: a whole module of efficientnet_pytorch, read with its own padding",

@@ -1,73 +1,24 @@
-"""Valid files of each format that the converters take, and damage to them, each by a number."""
+"""Damage to valid files, each by a number."""
 
 import functools
 import io
 import json
-import pathlib
-import pickle
 import pickletools
 import random
 import re
-import struct
 import zipfile
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-import safetensors.torch
-import torch
-from torch import nn
+from tests.valid_files import Original
 
-from converters import torch_pickle
-from converters.oracles import dcgan, transformer
-
-NUMBERS = [
-    0,
-    1,
-    2,
-    3,
-    7,
-    8,
-    127,
-    128,
-    255,
-    256,
-    4095,
-    65535,
-    65536,
-    *(1 << n for n in (20, 24, 29, 30, 31, 32, 40, 62, 63)),
-]
-NUMBERS += [(1 << n) - 1 for n in (31, 32, 63, 64)]
+NUMBERS = [*(0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 4095, 65535, 65536), *((1 << n) - 1 for n in (31, 32, 63, 64))]
+NUMBERS += [1 << n for n in (20, 24, 29, 30, 31, 32, 40, 62, 63)]
 OPCODES = [opcode.code.encode("latin-1") for opcode in pickletools.opcodes]
-DTYPES = [
-    b"F64",
-    b"F32",
-    b"F16",
-    b"BF16",
-    b"I64",
-    b"I32",
-    b"I16",
-    b"I8",
-    b"U8",
-    b"BOOL",
-    b"F8_E4M3",
-    b"C64",
-    b"F4",
-    b"X",
-]
+DTYPES = b"F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL F8_E4M3 C64 F4 X".split()
 RECORDS = {b"PK\x03\x04": 30, b"PK\x01\x02": 46, b"PK\x05\x06": 22}  # a zip file's, with the sizes of their fields
 
-Tensors = dict[str, np.ndarray]
 Mutation = Callable[[random.Random, bytes], bytes]
-
-
-class Original(NamedTuple):
-    """A valid file."""
-
-    name: str
-    form: str
-    data: bytes
-    tensors: Tensors
 
 
 class Mutant(NamedTuple):
@@ -76,91 +27,6 @@ class Mutant(NamedTuple):
     original: Original
     form: str  # the original's, or "resealed"
     data: bytes
-
-
-# ---- valid files
-
-
-def contents() -> dict[str, Any]:
-    """What the files hold: state dicts, known ones too, whole modules, and a checkpoint with other things beside."""
-    torch.manual_seed(0)
-    base = torch.randn(6, 8)
-    mixed = {
-        "transposed": base.T,
-        "expanded": base[:, :1].expand(6, 5),
-        "sliced": base[1::2, 3:],
-        "tied": base,
-        "half": torch.randn(3).half(),
-        "rounded": torch.randn(3).bfloat16(),
-        "count": torch.tensor(7),
-        "mask": torch.tensor([True, False]),
-        "parameter": nn.Parameter(torch.randn(2, 2)),
-    }
-    eyes = dcgan.DCGAN(5, 3, (2, 2))
-    moving = transformer.Transformer(4, 3, noise_dim=2, noise_dim_y=1)
-    module = nn.DataParallel(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Sequential(nn.Linear(2, 3))))
-    optimiser = torch.optim.SGD(eyes.parameters(), 0.1)
-    checkpoint = {
-        "epoch": 3,
-        "state_dict": {f"model.{name}": value for name, value in eyes.state_dict().items()},
-        "optimizer_states": [optimiser.state_dict()],
-        "callbacks": {
-            "best": torch.tensor(0.5),
-            "names": {"a"},
-            "rate": np.float64(0.1),
-            "path": pathlib.PurePath("x"),
-        },
-    }
-    known = {"mixed": mixed, "dcgan": eyes.state_dict(), "transformer": moving.state_dict()}
-    return {**known, "vector": {"w": torch.randn(1, 6)}, "module": module, "checkpoint": checkpoint}
-
-
-def originals(folder: pathlib.Path, tensors_of: Callable[[pathlib.Path], Tensors]) -> list[Original]:
-    """The valid files, in each format that can hold them, and what is read from them."""
-    found = []
-    path = folder / "original"
-    for name, value in contents().items():
-        for form in ("zip", "legacy", "safetensors"):
-            if form == "safetensors":
-                if name in ("module", "checkpoint"):
-                    continue
-                safetensors.torch.save_file(
-                    {key: tensor.detach().clone().contiguous() for key, tensor in value.items()}, path
-                )
-            else:
-                torch.save(value, path, _use_new_zipfile_serialization=form == "zip")
-            data = path.read_bytes()
-            if form == "legacy":
-                data = with_plain_keys(data)
-                path.write_bytes(data)
-            # a mapped file's tensors would change with the file
-            tensors = {key: array.copy() for key, array in tensors_of(path).items()}
-            found.append(Original(name, form, data, tensors))
-    return found
-
-
-def with_plain_keys(data: bytes) -> bytes:
-    """A legacy file whose storages are not named and ordered by where they were in memory: a seed makes it again."""
-    stream, sizes = io.BytesIO(data), {}
-
-    def load_storage(key: str, dtype: np.dtype, count: int) -> np.ndarray:
-        sizes[key] = count * dtype.itemsize
-        return np.zeros(sizes[key], np.uint8)
-
-    def unpickled() -> Any:
-        return torch_pickle.Unpickler(stream, load_storage, len(data)).load()
-
-    for _ in range(4):
-        unpickled()
-    head = data[: stream.tell()]
-    numbers = {key: stream.read(8 + sizes[key]) for key in unpickled()}
-    names = {key: f"{number:012d}" for number, key in enumerate(sizes)}
-    for key, name in names.items():
-        head = head.replace(struct.pack("<I", len(key)) + key.encode(), struct.pack("<I", len(name)) + name.encode())
-    return head + pickle.dumps(list(names.values()), protocol=2) + b"".join(numbers[key] for key in sizes)
-
-
-# ---- damage
 
 
 def flipped(rng: random.Random, data: bytes) -> bytes:
@@ -350,7 +216,8 @@ def resealed(rng: random.Random, data: bytes) -> bytes:
 def mutant(valid: list[Original], seed: int, index: int) -> Mutant:
     """The mutant of this number; the same for the same seed."""
     rng = random.Random(f"{seed} {index}")
-    original = rng.choice(valid)
+    # a large file takes ten times as long
+    (original,) = rng.choices(valid, [1 if len(each.data) < 100_000 else 0.25 for each in valid])
     form = "resealed" if original.form == "zip" and rng.random() < 0.6 else original.form
     data = resealed(rng, original.data) if form == "resealed" else damaged(rng, form, original.data)
     return Mutant(original, form, data)

@@ -30,12 +30,11 @@ import converters
 from converters import torch_file
 from latentjax import weights
 from latentjax.errors import InputError
-from tests.damaged_files import OF_FORM, Mutant, Tensors, mutant, originals
+from tests.damaged_files import OF_FORM, Mutant, mutant
+from tests.valid_files import Tensors, originals
 
 SECONDS, BYTES = 2.0, 10**9  # of the processor and of memory, for one file
-OPTIONS = dict.fromkeys(option for options in converters.kinds.OPTIONS.values() for option in options) | {
-    "num_classes": 3
-}
+OPTIONS = dict.fromkeys(converters.kinds.SETTINGS) | {"num_classes": 3}
 
 
 class Failure(NamedTuple):

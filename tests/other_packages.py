@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import importlib
 from typing import Any
 
 import pytest
@@ -20,9 +19,8 @@ def _named_operators() -> Any:
 def network(name: str) -> torch.nn.Module:
     """ "torchvision:efficientnet_b0" or "timm:tf_efficientnet_b0", in eval mode, with its initial weights."""
     package, _, kind = name.partition(":")
-    pytest.importorskip("torch")
     with contextlib.suppress(RuntimeError):  # torchvision's own operators are there
         _named_operators()
     if package == "torchvision":
-        return getattr(importlib.import_module("torchvision.models"), kind)().eval()
-    return importlib.import_module("timm").create_model(kind).eval()
+        return getattr(pytest.importorskip("torchvision.models"), kind)().eval()
+    return pytest.importorskip("timm").create_model(kind).eval()

@@ -15,7 +15,16 @@ from tests.conversion import network, nhwc, state_of, worst
 
 # against float64; the oracle's own float32 noise at these few channels is 6.8e-5 at most and 1.9e-6 on average
 MAX, MEAN = 1e-4, 5e-6
-ON_ROWS, BETWEEN = (0.14, 0.5, 0.58, 1.0), (0.125, 0.555)
+TRUNCATIONS = (0.14, 0.555)  # one on a row of the statistics, which the port takes for one beside it, and one between
+SIZES = [
+    pytest.param(layers, id=size, marks=[pytest.mark.slow] * (size != "128"))
+    for layers, size in zip(converter.PUBLISHED, ("128", "256", "512"), strict=True)
+]
+
+
+def truncations(*few, rest):
+    """For a test that takes seconds for each."""
+    return pytest.mark.parametrize("truncation", [*few, *(pytest.param(t, marks=pytest.mark.slow) for t in rest)])
 
 
 def oracle_case(layers, *, channels=8, port=False):
@@ -46,7 +55,7 @@ def port_128(case_128):
     return model, network("biggan_deep", "generator", state_of(model), compat="huggingface")
 
 
-@pytest.mark.parametrize("layers", converter.PUBLISHED, ids=["128", "256", "512"])
+@pytest.mark.parametrize("layers", SIZES)
 def test_images_are_the_oracles(layers):
     model, (z, y) = oracle_case(layers)
     generator = network("biggan_deep", "generator", state_of(model))
@@ -59,7 +68,7 @@ def test_images_are_the_oracles(layers):
     assert generator.resolution == ours.shape[1] == 4 * 2 ** sum(doubles for doubles, _, _ in layers)
 
 
-@pytest.mark.parametrize("truncation", [*ON_ROWS, *BETWEEN])
+@truncations(*TRUNCATIONS, 1.0, rest=(0.5, 0.58, 0.125))
 def test_statistics_of_a_truncation(case_128, truncation):
     model, (z, y), generator = case_128
     assert worst(generator(z.numpy(), y.numpy(), truncation), images_of(model, z, y, truncation)) <= MAX
@@ -72,7 +81,7 @@ def test_a_truncation_for_each_sample(case_128):
         assert worst(ours[row], images_of(model, z, y, truncation)[row]) <= MAX
 
 
-@pytest.mark.parametrize("truncation", [*ON_ROWS, *BETWEEN, 0.28, 0.56, 0.94])
+@truncations(*TRUNCATIONS, 1.0, rest=(0.5, 0.58, 0.125, 0.28, 0.56, 0.94))
 def test_the_ports_own_statistics(case_128, port_128, truncation):
     right, (z, y), _ = case_128
     model, generator = port_128
@@ -101,7 +110,7 @@ def test_gradients_to_the_latents_agree_in_float64(case_128):
         def energy(z, y):
             return (generator.apply(weights, z, y, 0.555).astype(np.float64) ** 2).sum()
 
-        ours = jax.grad(energy, argnums=(0, 1))(*(tensor.detach().numpy() for tensor in wide))
+        ours = jax.jit(jax.grad(energy, argnums=(0, 1)))(*(tensor.detach().numpy() for tensor in wide))
     for mine, theirs in zip(ours, wide, strict=True):
         expected = theirs.grad.numpy()
         # the folded sigma, the rows and the tanh are float32, so float32's last digits remain
@@ -119,10 +128,26 @@ def published_package(layers, channels, classes, latent_dim):
     return package.BigGAN(config).eval()
 
 
-@pytest.mark.parametrize("layers", converter.PUBLISHED, ids=["128", "256", "512"])
+@pytest.mark.parametrize("layers", SIZES)
 def test_the_oracle_is_the_published_package(layers):
     model, (z, y) = oracle_case(layers, port=True)
     theirs = published_package(layers, 8, 10, 16)
     theirs.load_state_dict(model.state_dict(), strict=True)
-    for truncation in (*ON_ROWS, *BETWEEN):
+    for truncation in TRUNCATIONS:
         assert worst(images_of(theirs, z, y, truncation), images_of(model, z, y, truncation)) <= 1e-6
+
+
+@pytest.mark.slow
+def test_images_of_the_published_size_are_the_published_packages():
+    """Random weights: the published ones could not be had."""
+    model = oracle.BigGANDeep(converter.PUBLISHED[0], port=True)
+    fixtures.randomise(model, seed=5)
+    theirs = published_package(converter.PUBLISHED[0], 128, 1000, 128)
+    assert sum(param.numel() for param in theirs.parameters()) == 50_388_609
+    theirs.load_state_dict(model.state_dict(), strict=True)
+    z, y = fixtures.sample_inputs(model, 1, torch.Generator().manual_seed(1))
+    generator = network("biggan_deep", "generator", state_of(theirs), compat="huggingface")
+    for truncation in (*TRUNCATIONS, 0.5):
+        expected = images_of(theirs, z, y, truncation)
+        assert expected.std() > 0.1
+        assert worst(generator(z.numpy(), y.numpy(), truncation), expected) <= MAX

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from converters import biggan_pytorch as converter
+from converters import rules
 from converters.oracles import biggan_pytorch as oracle
 from converters.oracles import fixtures
+from latentjax import weights
 from latentjax.errors import InputError
 from tests.conversion import network, nhwc, state_of, worst
 
@@ -65,7 +67,7 @@ def test_gradients_to_the_latents_agree_in_float64(case_128):
         def energy(z, y):
             return (generator.apply(weights, z, y).astype(np.float64) ** 2).sum()
 
-        ours = jax.grad(energy, argnums=(0, 1))(*(tensor.detach().numpy() for tensor in wide))
+        ours = jax.jit(jax.grad(energy, argnums=(0, 1)))(*(tensor.detach().numpy() for tensor in wide))
     for mine, theirs in zip(ours, wide, strict=True):
         expected = theirs.grad.numpy()
         # the folded sigma and the tanh are float32, so float32's last digits remain
@@ -96,7 +98,8 @@ def test_weights_without_spectral_norm_stay(case_128):
         ("the order of the condition", lambda m: m.setattr(np, "roll", lambda array, *_, **__: array)),
         (
             "one power iteration",
-            lambda m: m.setattr(converter, "sigma_of", lambda matrix, u: float(np.linalg.svd(matrix)[1][0])),
+            # the largest singular value itself
+            lambda m: m.setattr(converter, "sigma_of", lambda w, u: float(np.linalg.eigvalsh(w @ w.T)[-1] ** 0.5)),
         ),
         ("epsilon of the norms", lambda m: m.setattr(converter, "NORM_EPSILON", 1e-2)),
         ("channels first", lambda m: m.setattr(np, "moveaxis", lambda array, *_: array)),
@@ -111,6 +114,15 @@ def test_guards(case_128, monkeypatch, guarded, broken):
     assert worst(generator(z.numpy(), y.numpy()), theirs) > 10 * MAX, guarded
 
 
+def test_every_path_is_named_by_a_key_of_the_file(case_128):
+    state = state_of(case_128[0])
+    recipe = converter.recipe(state, "state")
+    paths = list(weights.shapes_of(recipe.kind, recipe.config))
+    keys = [rules.source_of(recipe.rules, path) for path in paths]
+    assert {*keys} <= {*state}
+    assert [rules.find(recipe.rules, key)[1] for key in keys] == paths
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -123,9 +135,12 @@ def test_guards(case_128, monkeypatch, guarded, broken):
         ),
         (lambda s: s | {"linear.weight": np.zeros((2048, 120), np.float32)}, "is not hierarchical"),
         (lambda s: {k: v for k, v in s.items() if k != "blocks.1.0.conv1.u0"}, "1 missing (blocks.1.0.conv1.u0)"),
+        (lambda s: {k: v for k, v in s.items() if k != "blocks.3.1.gamma"}, "1 missing (blocks.3.1.gamma)"),
+        (lambda s: {"a": np.zeros(1), "b": s["linear.bias"]}, "has no tensor of BigGAN-PyTorch's blocks (a, b)"),
+        (lambda s: {}, "no tensor of BigGAN-PyTorch's blocks ()"),
     ],
 )
-def test_other_networks_are_refused(case_128, change, told):
+def test_other_networks_are_refused_by_what_they_lack(case_128, change, told):
     with pytest.raises(InputError) as caught:
         network("biggan_pytorch", "generator", change(state_of(case_128[0])))
     assert told in str(caught.value)

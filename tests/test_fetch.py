@@ -9,6 +9,7 @@ import os
 import random
 import re
 import socket
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -353,7 +354,13 @@ def test_a_second_process_is_refused(site):
     fetch.fetch("creative")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"best.pth": 3}', "\0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "[]", '{"best.pth": 3}', "\0", '{"best.pth": {"sha256": 3}}', '{"best.pth.part": {"size": "x"}}'),
+        *('{"best.pth.part": {"url": 3}}', '{"best.pth.part": {"validator": 3}}', '{"best.pth.part": {"size": null}}'),
+    ],
+)
 def test_damaged_notes_are_refused(site, text):
     site.folder.mkdir(parents=True)
     (site.folder / "fetched.json").write_text(text)
@@ -361,7 +368,36 @@ def test_damaged_notes_are_refused(site, text):
     assert site.requests == []
 
 
+def test_behind_a_closed_folder_the_way_by_hand_is_told(site, monkeypatch):
+    def closed(path, *rest, **more):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    # root may look everywhere
+    monkeypatch.setattr(os, "stat", closed)
+    line = problem()
+    assert line.startswith(f"{site.folder}: cannot be used (Permission denied); free space or set ")
+    assert f", or by hand: save {site.url} as {site.file}, then run: " in line
+
+
+def test_where_nothing_keeps_a_second_process_out_it_is_fetched_as_well(site, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
+    assert fetch.fetch("creative").sha256 == {site.file: SHA256}
+
+
 # ---- the command
+
+
+def test_stopped_by_hand_it_goes_on_with_the_same_command(site, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["converters", "--fetch", "creative"])
+    with monkeypatch.context() as patch:
+        patch.setattr(fetch, "sha256_of", interrupted)
+        assert command.main() == 75
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1] == "stopped; run the same command again to go on"
+    assert "Traceback" not in err
+    assert command.main() == 0
+    assert len(site.requests) == 1
 
 
 def test_the_command_prints_what_it_has_and_the_command_to_go_on_with(site, capsys):

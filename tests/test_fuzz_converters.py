@@ -10,9 +10,10 @@ import time
 import numpy as np
 import pytest
 
-from converters import torch_file
+import converters
+from converters import kinds, torch_file
 from latentjax.errors import InputError
-from tests import damaged_files, fuzz_converters
+from tests import damaged_files, fuzz_converters, valid_files
 
 READ = torch_file.read
 
@@ -35,13 +36,25 @@ def test_damaged_files_are_read_rightly_or_refused(tmp_path):
 
 def test_a_seed_makes_the_same_mutants_again(tmp_path):
     def some():
-        return damaged_files.originals(tmp_path, lambda path: torch_file.state_dict(torch_file.read(path)))
+        return valid_files.originals(tmp_path, lambda path: torch_file.state_dict(torch_file.read(path)))
 
     one, other = some(), some()
     assert [(each.name, each.form, each.data) for each in one] == [(each.name, each.form, each.data) for each in other]
     mutants = [damaged_files.mutant(one, 3, index).data for index in range(60)]
     assert mutants == [damaged_files.mutant(other, 3, index).data for index in range(60)]
     assert mutants != [damaged_files.mutant(one, 4, index).data for index in range(60)]
+
+
+def test_valid_files_of_every_cheap_kind_are_converted(tmp_path):
+    found = set()
+    for original in valid_files.originals(tmp_path, lambda path: {}):
+        (tmp_path / "valid").write_bytes(original.data)
+        file, state, prefix = converters.opened(tmp_path / "valid")
+        if kinds.recognised(state):
+            converters.network_in(file, state, prefix, None, fuzz_converters.OPTIONS)
+            found.add((kinds.infer_kind(state, "valid"), original.form))
+    forms = ("zip", "legacy", "safetensors")
+    assert found == {(kind, form) for kind in ("biggan", "biggan_pytorch", "dcgan", "transformer") for form in forms}
 
 
 def raising(error):
@@ -88,7 +101,7 @@ def test_what_goes_wrong_is_noticed_and_kept(tmp_path, monkeypatch, read, said):
     if read is slow:
         monkeypatch.setattr(fuzz_converters, "SECONDS", 0.2)
     outcomes, failures = fuzzed(tmp_path, {slow: 3, wrong: 300}.get(read, 20), seed=1, first=100)
-    valid = damaged_files.originals(tmp_path, lambda path: {})
+    valid = valid_files.originals(tmp_path, lambda path: {})
     assert failures
     assert sum(count for (_, found), count in outcomes.items() if found == "failed") == len(failures)
     for failure in failures:

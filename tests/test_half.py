@@ -64,6 +64,13 @@ def test_values_beyond_the_range_are_refused_by_name():
     assert str(caught.value) == told
 
 
+def test_a_value_beyond_the_range_is_named_as_in_the_file():
+    fc = Rule(r"_fc\.bias", "classifier/bias")
+    renamed = Recipe("example", {}, (fc,), {}, names={"_fc.bias": "classifier.1.bias"})
+    with pytest.raises(InputError, match=r"beyond float16's range, 65504 \(classifier\.1\.bias\)"):
+        rules.halved({"classifier/bias": np.float32([1e5])}, renamed, "a.pth")
+
+
 @pytest.mark.parametrize(("name", "options"), [("biggan", {}), ("dcgan", {"num_classes": 3})])
 def test_the_weights_come_back_in_float32_from_half_the_space(files, tmp_path, name, options):
     for dtype in ("float32", "float16"):

@@ -11,9 +11,11 @@ import tracemalloc
 import zipfile
 
 import pytest
+import torch
 from torch import nn
 
-from converters import torch_file
+from converters import convert, dcgan, torch_file
+from converters.oracles.dcgan import DCGAN
 from converters.torch_pickle import MAX_PICKLE
 from tests.torch_files import ClaimedTensor, claimed, refused, save, write_legacy, write_safetensors, write_zip
 
@@ -238,6 +240,21 @@ def test_a_hostile_file_is_refused_in_one_line_within_a_second_and_without_its_m
     assert "fit into memory" not in line
     assert seconds < (6 if "pickle, legacy" in name else 2)  # tracing makes it some times slower
     assert peak < 100_000_000
+
+
+def test_a_dcgan_of_thousands_of_layers_is_refused_within_a_second(tmp_path):
+    state = {f"main.{2 * n}.weight": torch.zeros(2, 2, 4, 4) for n in range(2000)}
+    state |= {f"main.{2 * n + 1}.running_mean": torch.zeros(2) for n in range(1999)}
+    path = save(tmp_path / "a.pth", state)
+    begin = time.process_time()
+    refused(path, "has 2000 convolutions, more than", lambda path: convert(path, tmp_path / "model", num_classes=1))
+    assert time.process_time() - begin < 2
+
+
+def test_a_dcgan_of_as_many_layers_as_it_may_have_is_converted(tmp_path):
+    largest = DCGAN(2, 1, [1] * (dcgan.MAX_CONVS - 1))
+    save(tmp_path / "a.pth", largest.state_dict())
+    assert len(convert(tmp_path / "a.pth", tmp_path / "model", num_classes=1)["config"]["widths"]) == 11
 
 
 COMMAND = """

@@ -162,6 +162,7 @@ class BigGANDeep(nn.Module):
     ):
         super().__init__()
         self.num_classes, self.latent_dim = num_classes, latent_dim
+        self.resolution = 4 * 2 ** sum(doubles for doubles, _, _ in layers)
         self.embeddings = nn.Linear(num_classes, latent_dim, bias=False)
         self.generator = Generator(layers, attention_before, channels, 2 * latent_dim, rows, epsilon, port)
         self.eval()

@@ -146,7 +146,8 @@ class BigGANPyTorch(nn.Module):
     def __init__(self, resolution: int, num_classes: int = 1000, channels: int = 96, chunk: int = 20):
         super().__init__()
         widths = [channels * width for width in LAYOUTS[resolution].widths]
-        self.num_classes, self.chunk, self.latent_dim = num_classes, chunk, chunk * len(widths)
+        self.resolution, self.num_classes = resolution, num_classes
+        self.chunk, self.latent_dim = chunk, chunk * len(widths)
         self.shared = nn.Embedding(num_classes, EMBEDDING)
         self.linear = SpectralLinear(chunk, widths[0] * 4 * 4)
         blocks: list[list[nn.Module]] = [

@@ -48,8 +48,9 @@ def training_step(
     if penalty is not None:
         loss = loss + penalty()
     params = list(transformer.parameters())
-    # Asking for these gradients alone leaves the frozen networks' weight gradients uncomputed.
-    for param, grad in zip(params, torch.autograd.grad(loss, params), strict=True):
+    # Asking for these gradients alone leaves the frozen networks' weight gradients uncomputed; directions that the
+    # step does not follow get none.
+    for param, grad in zip(params, torch.autograd.grad(loss, params, allow_unused=True), strict=True):
         param.grad = grad
     optimizer.step()
     return {"score": score, "target": target, "score_edited": score_edited.detach(), "loss": loss.detach()}

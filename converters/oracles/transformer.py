@@ -64,6 +64,10 @@ class Spec(NamedTuple):
             )
         return cls(found[1], tuple(re.split(", ?", found[2])))
 
+    def with_noise(self, noise_dim: int) -> "Spec":
+        """The same; noise of size 0 is no input."""
+        return self._replace(inputs=tuple(name for name in self.inputs if noise_dim or name != "noise"))
+
 
 def _vector(outputs: int) -> nn.Parameter:
     return nn.Parameter(torch.randn(1, outputs))
@@ -84,7 +88,7 @@ class Transformer(nn.Module):
         z: what D_z is: "none", "vector", "linear(...)" or "two_layer(...)" of z, y and noise, concatenated in
             the order given.
         y: the same for D_y.
-        noise_dim: width of z's noise, where its map takes noise.
+        noise_dim: width of z's noise, where its map takes noise; 0 for none.
         noise_dim_y: width of y's noise; None for int(noise_dim * num_classes / latent_dim).
         class_reg: divides the change of y.
         renorm: z' gets the norm of z over the whole "batch" (published), of each "sample", or "none".
@@ -117,10 +121,10 @@ class Transformer(nn.Module):
         plan = PUBLISHED[kind] if kind else unnamed
         self.latent_dim, self.num_classes = latent_dim, num_classes
         self.class_reg, self.renorm, self.kind = class_reg, renorm, kind
-        self.z_spec, self.y_spec = Spec.parse(plan.z), Spec.parse(plan.y)
-        self.z_names, self.y_names = plan.z_names, plan.y_names
         if noise_dim_y is None:
             noise_dim_y = int(noise_dim * num_classes / latent_dim)
+        self.z_spec, self.y_spec = Spec.parse(plan.z).with_noise(noise_dim), Spec.parse(plan.y).with_noise(noise_dim_y)
+        self.z_names, self.y_names = plan.z_names, plan.y_names
         self.noise_dim = noise_dim if "noise" in self.z_spec.inputs else 0
         self.noise_dim_y = noise_dim_y if "noise" in self.y_spec.inputs else 0
         self._add(self.z_spec, self.z_names, latent_dim, noise_dim, num_directions)
