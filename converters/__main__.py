@@ -126,6 +126,8 @@ def certify(source: str, folder: str | None, kind: str | None, options: dict[str
     names = itertools.chain(["certificate.json"], (f"certificate-{number}.json" for number in itertools.count(2)))
     place = next(name for name in names if not os.path.lexists(name))
     print(f"proving {source} beside PyTorch, in float32 and float64; some minutes at most", file=sys.stderr, flush=True)
+    # awake while they wait for one another, PyTorch's threads take a hundred times as long on a busy machine
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     found = prove(source, folder, kind, place=place, **options)
     print(f"{'largest error':24} {'float32':>9} {'PyTorch':>9} {'allowed':>9} {'float64':>9} {'allowed':>9}")
     columns = ("float32", "pytorch_float32", "allowed_float32", "float64", "allowed_float64")
