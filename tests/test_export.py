@@ -220,7 +220,7 @@ def test_what_is_no_transformer_is_refused(tmp_path, tiny_generator, refused):
         (["--export", "a", "b", "c"], "c: is not understood; see python -m converters --help\n"),
         (["--export", "a", "b", "--kind=OneDirectionZ"], "--export: has no settings; give it a folder, a file and "),
         (["--export", "a", "b", "--renorm=batch"], "--export: has no settings; give it a folder, a file and "),
-        (["--export", "a", "--inspect"], "--inspect: converts nothing; give it a file and nothing else\n"),
+        (["--export", "a", "--inspect"], "--inspect, --export, --prove: do not go together; give one of them\n"),
     ],
 )
 def test_flags_that_do_not_fit_an_export_are_refused(refused, arguments, said):

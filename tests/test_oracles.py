@@ -154,7 +154,7 @@ def test_efficientnet_agrees_with_the_package_0_7_1(variant):
         assert distance(ours(images), theirs(images)) <= 1e-5
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if not variant.startswith("lite")])
 def test_efficientnet_has_the_names_and_shapes_of_the_package(variant):
     package = pytest.importorskip("efficientnet_pytorch")
     with torch.device("meta"):
