@@ -210,7 +210,7 @@ def run(arguments: list[str]) -> None:
 
 
 def main() -> int:
-    """Returns the exit code: 0, or 2 for bad input."""
+    """Returns the exit code: 0, 2 for bad input, or 75 when stopped by Ctrl-C."""
     return command_line.run(run)
 
 

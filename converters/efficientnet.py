@@ -177,7 +177,8 @@ def recipe(
     found = {name: value for name, value in known._asdict().items() if value is not None and style != OWN} | module
     for flag, name, value in (("--padding", "padding", padding), ("--bn-epsilon", "bn_epsilon", bn_epsilon)):
         if value is not None and found.get(name, value) != value:
-            raise InputError(flag, f"{value} contradicts the file's own {found[name]}", "leave the flag out")
+            whose = "module" if name in module else "file"
+            raise InputError(flag, f"{value} contradicts the {whose}'s own {found[name]}", "leave the flag out")
     padding = found.get("padding") or padding or known.padding
     if padding is None and style == "timm":
         what = "has timm's keys, which do not tell its padding, epsilon and preprocessing"

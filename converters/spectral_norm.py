@@ -63,7 +63,8 @@ def _effective(state: State, prefix: str, stored: Stored, sigma_of: Sigma) -> tu
     with np.errstate(over="ignore", invalid="ignore"):
         vectors = (state[vector].astype(np.float64).ravel() for vector in used)
         sigma = np.promote_types(weight.dtype, np.float32).type(sigma_of(matrix.astype(np.float64), *vectors))
-    if not 0 < sigma < np.inf:
+        fits = 0 < np.float32(sigma) < np.inf  # also where a file holds more than float32
+    if not fits:
         return weight, [("whose norm is zero or too large", key)]
     return weight / sigma, []
 

@@ -62,7 +62,7 @@ def of_package(name: str) -> Any:
 def hugging_face(place: pathlib.Path) -> None:
     """A folder with weights and config.json."""
     made = deep_oracle.BigGANDeep(biggan_deep.PUBLISHED[0], num_classes=10, channels=8, latent_dim=16)
-    fixtures.randomise(made)
+    fixtures.randomise(made)  # as PyTorch makes it, some norms are below zero
     place.mkdir()
     torch.save(made.state_dict(), place / "pytorch_model.bin")
     layers = [list(layer) for layer in biggan_deep.PUBLISHED[0]]

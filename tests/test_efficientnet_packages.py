@@ -90,7 +90,7 @@ def test_a_whole_module_of_timm_brings_its_own_padding_and_epsilon(tmp_path, nam
     assert {setting: config[setting] for setting in ("padding", "bn_epsilon")} == {
         setting: options[setting] for setting in ("padding", "bn_epsilon")
     }
-    with pytest.raises(InputError, match=r"--bn-epsilon: 0\.5 contradicts the file's own"):
+    with pytest.raises(InputError, match=r"--bn-epsilon: 0\.5 contradicts the module's own"):
         recipe_of("efficientnet", state, root=file, preprocessing="imagenet", bn_epsilon=0.5)
 
 

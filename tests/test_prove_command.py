@@ -125,6 +125,14 @@ def test_what_is_no_number_is_shown_and_written_as_null(place, quick, capsys):
     assert json.loads(text)["figures"][QUANTITIES.index("scores")]["float32"] is None
 
 
+def test_help_has_an_example(capsys):
+    with pytest.raises(SystemExit):
+        command.run(["--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "python -m converters --prove biggan-512.pth weights/biggan512" in out
+    assert "python -m converters --inspect biggan-512.pth" in out
+
+
 # ---- what is refused
 
 
