@@ -156,7 +156,7 @@ def prove(
         raise TypeError(f"prove() got an unexpected keyword argument {min(unknown)!r}")
     if importlib.util.find_spec("torch") is None:
         raise InputError("torch", "is not installed, and is what a file is proven against", "pip install torch")
-    from converters import cast, proof
+    from converters import proof, proof_networks
     from converters.oracles import reading
 
     options = {name: options.get(name) for name in kinds.SETTINGS}
@@ -170,7 +170,7 @@ def prove(
             raise InputError(path, "cannot be written", "use a folder that you can write")
     found = kinds.kind_of(state, file.path, kind)
     with telling(prefix):
-        read = cast.Read(state, lambda tensors: kinds.recipe_for(found, tensors, file, options, kind))
+        read = proof_networks.Read(state, lambda tensors: kinds.recipe_for(found, tensors, file, options, kind))
         certificate = proof.certificate(os.path.basename(file.path), file.sha256, reading.beside_pytorch(file), read)
     for path, content in ((place, certificate), (record_file, record | {"proof": certificate})):
         try:

@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
+# set before PyTorch is loaded: its idle threads would keep the cores from JAX's
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 @pytest.fixture(scope="session")
 def reference() -> pathlib.Path:

@@ -12,10 +12,10 @@ from converters import (
     biggan,
     biggan_deep,
     biggan_pytorch,
-    cast,
     dcgan,
     efficientnet,
     proof,
+    proof_networks,
     rules,
     spectral_norm,
     transformer,
@@ -79,7 +79,7 @@ def subject(kind):
     torch.manual_seed(0)
     module = made[kind]()
     fixtures.randomise(module, seed=1)
-    return cast.Read(state_of(module), readers[kind])
+    return proof_networks.Read(state_of(module), readers[kind])
 
 
 def passed(found):
@@ -122,7 +122,7 @@ def test_logits_that_leave_the_scores_as_they_are_do_not_pass(short_assessors):
         right.rules = [wrong, *right.rules]
         return right
 
-    assert passed(certificate(cast.Read(state, recipe))) == {*QUANTITIES} - {"logits"}
+    assert passed(certificate(proof_networks.Read(state, recipe))) == {*QUANTITIES} - {"logits"}
 
 
 # ---- figures
@@ -168,7 +168,7 @@ def read_transformer(kind, num_classes=3, noise_dim=2, noise_dim_y=1):
 @pytest.mark.parametrize("num_classes", [3, 6])  # as many as z has entries, so that shapes do not tell
 def test_a_transformers_kind_is_found_by_its_forms(kind, num_classes):
     theirs, recipe = read_transformer(kind, num_classes)
-    found = cast.loaded(recipe, state_of(theirs))
+    found = proof_networks.loaded(recipe, state_of(theirs))
     assert (found.kind, found.renorm, found.class_reg) == (kind, "sample", 7.0)
     theirs.renorm = "sample"
     given = torch.randn(2, 6), torch.randn(2, num_classes), torch.tensor([0.3, -0.2])
@@ -181,7 +181,7 @@ def test_a_transformers_kind_is_found_by_its_forms(kind, num_classes):
 def test_noise_of_size_0_is_no_input(kind):
     theirs, recipe = read_transformer(kind, noise_dim=0, noise_dim_y=0)
     assert "noise" not in recipe.config["z"] + recipe.config["y"]
-    found = cast.loaded(recipe, state_of(theirs))
+    found = proof_networks.loaded(recipe, state_of(theirs))
     moved, _ = found(torch.randn(2, 6), torch.randn(2, 3), torch.tensor([0.3, -0.2]))
     assert moved.shape == (2, 6)
 
@@ -203,14 +203,14 @@ def test_numbers_of_every_type_are_taken():
         for i, (key, array) in enumerate(state.items())
     }
     assert {array.dtype.type for array in mixed.values()} >= set(dtypes)
-    found = cast.cast_for(mixed, reader)
+    found = proof_networks.cast_for(mixed, reader)
     for key, tensor in found.generator.state_dict().items():
         np.testing.assert_array_equal(tensor.numpy(), mixed[key].astype(tensor.numpy().dtype))
 
 
 def test_keys_of_another_package_are_read_by_the_converter_on_our_side():
     state = state_of(other_packages.network("torchvision:efficientnet_b0"))
-    scene = cast.cast_for(state, lambda state: efficientnet.recipe(state, "state", None, None))
+    scene = proof_networks.cast_for(state, lambda state: efficientnet.recipe(state, "state", None, None))
     ours = proof.network_of("assessor", scene.reads["assessor"], np.float32)
     assert (ours.config["padding"], ours.config["bn_epsilon"]) == ("symmetric", 1e-5)
     np.testing.assert_array_equal(ours.state["stem"]["kernel"][...], rules.conv(state["features.0.0.weight"]))
@@ -232,5 +232,5 @@ def test_large_images_are_made_one_at_a_time(generator, resolution):
         assert made(torch.zeros(1, made.latent_dim), torch.zeros(1, made.num_classes)).shape[2:] == (resolution,) * 2
     assert made.resolution == resolution
     mover = Transformer(made.latent_dim, made.num_classes, kind="AdaptiveDirectionZ")
-    scene = cast.Cast(made, EfficientNet("b0", 2), mover, {}, {})
-    assert len(cast.draws_for(scene, scene.batch)["z"]) == (1 if resolution == 512 else 2)
+    scene = proof_networks.Cast(made, EfficientNet("b0", 2), mover, {}, {})
+    assert len(proof_networks.draws_for(scene, scene.batch)["z"]) == (1 if resolution == 512 else 2)
