@@ -215,13 +215,13 @@ def run(config: ConfigDict, workdir: str | None) -> None:
     workbench.start(config)
     devices, chip = devices_of(config.plan.topology)
     mesh = distributed.data_mesh(devices)
-    forms.choose("tpu" if chip and config.forms == "auto" else config.forms)
+    written = "tpu" if chip and config.forms == "auto" else config.forms
     train.check_batch(config.train, mesh)
     std_logging.getLogger("jax").setLevel("ERROR")
     target = f"{config.plan.topology or devices[0].platform} ({len(devices)} x {devices[0].device_kind})"
     memory, batch = memory_of(devices, chip), config.train.batch_size
     logging.info("compiling the training step for %s; minutes at most, and nothing will run", target)
-    with ThreadPoolExecutor(1) as pool:
+    with forms.using(written), ThreadPoolExecutor(1) as pool:
         step = pool.submit(compiled, config, mesh)
         most = largest(config, mesh, memory) if memory and config.plan.largest_batch else None
         plan = step.result()
