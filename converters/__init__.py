@@ -188,8 +188,7 @@ def record_of(folder: os.PathLike | str, recipe: Recipe, file: torch_file.TorchF
     Raises:
         InputError: it does not.
     """
-    role = next(role for role, known in weights.ROLES.items() if recipe.kind in known)
-    record = weights.read_record(folder, role)
+    record = weights.read_record(folder, weights.ROLE_OF[recipe.kind])
     if record["source"].get("sha256") != file.sha256:
         raise InputError(folder, f"was not converted from {file.path}", "give the folder that was")
     if json.loads(json.dumps(recipe.config)) != record["config"]:

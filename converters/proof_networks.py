@@ -75,7 +75,7 @@ def cast_for(state: State, to_recipe: ToRecipe) -> Cast:
     # numbers that PyTorch and NumPy do not share, such as bfloat16, are exact in float32
     state = {key: array if array.dtype.kind in "biu" else array.astype(np.float32) for key, array in state.items()}
     recipe = to_recipe(state)
-    role = next(role for role, kinds in weights.ROLES.items() if recipe.kind in kinds)
+    role = weights.ROLE_OF[recipe.kind]
     given = loaded(recipe, state)
     sizes: Any = {"latent_dim": 100, "num_classes": 8}
     if role != "assessor":

@@ -31,6 +31,7 @@ ROLES = {
     "transformer": {"transformer": Transformer},
 }
 CLASSES = {kind: cls for kinds in ROLES.values() for kind, cls in kinds.items()}
+ROLE_OF = {kind: role for role, kinds in ROLES.items() for kind in kinds}
 DTYPES = {  # by their names in safetensors
     **{"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16)},
     **{"I64": np.dtype("<i8"), "I32": np.dtype("<i4"), "I16": np.dtype("<i2"), "I8": np.dtype("i1")},
@@ -156,7 +157,7 @@ def read_record(folder: os.PathLike | str, role: str) -> dict[str, Any]:
     if not known:
         raise InputError(path, f"has unknown format {found!r} or kind {kind!r}", "use the latentjax that wrote it")
     if kind not in ROLES[role]:
-        fitting = next(other for other, kinds in ROLES.items() if kind in kinds)
+        fitting = ROLE_OF[kind]
         what = f"holds a model for the role {fitting} ({kind}), not {role}"
         raise InputError(folder, what, "give another folder")
     return record

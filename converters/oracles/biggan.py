@@ -121,6 +121,16 @@ class Block(nn.Module):
         return h + self.conv_sc(F.interpolate(x, scale_factor=2, mode="nearest"))
 
 
+def attended(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """What maps of queries [B, C, H, W] read from pooled keys and values [B, C or D, H, W]: [B, D, H, W].
+
+    The scores are not divided by a root.
+    """
+    keys, values = F.max_pool2d(keys, 2).flatten(2), F.max_pool2d(values, 2).flatten(2)
+    attention = torch.softmax(queries.flatten(2).transpose(1, 2) @ keys, dim=-1)
+    return (values @ attention.transpose(1, 2)).unflatten(2, queries.shape[2:])
+
+
 class SelfAttention(nn.Module):
     """Self-attention over positions with pooled keys and values (Zhang et al., 2019), gated by gamma."""
 
@@ -133,13 +143,8 @@ class SelfAttention(nn.Module):
         self.o_conv = SpectralConv(features // 2, features, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Attend within x [B, C, H, W]; the scores are not divided by a root."""
-        queries = self.theta(x).flatten(2)
-        keys = F.max_pool2d(self.phi(x), 2).flatten(2)
-        values = F.max_pool2d(self.g(x), 2).flatten(2)
-        attention = torch.softmax(queries.transpose(1, 2) @ keys, dim=-1)
-        read = (values @ attention.transpose(1, 2)).unflatten(2, x.shape[2:])
-        return self.gamma * self.o_conv(read) + x
+        """Attend within x [B, C, H, W]."""
+        return self.gamma * self.o_conv(attended(self.theta(x), self.phi(x), self.g(x))) + x
 
 
 class BigGAN(nn.Module):

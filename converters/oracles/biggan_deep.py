@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import spectral_norm
 
+from converters.oracles.biggan import attended
+
 
 def _linear(inputs: int, outputs: int, bias: bool = False) -> nn.Module:
     return spectral_norm(nn.Linear(inputs, outputs, bias=bias), eps=1e-4)
@@ -103,11 +105,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Attend within x [B, C, H, W]."""
-        queries = self.snconv1x1_theta(x).flatten(2)
-        keys = F.max_pool2d(self.snconv1x1_phi(x), 2).flatten(2)
-        values = F.max_pool2d(self.snconv1x1_g(x), 2).flatten(2)
-        attention = torch.softmax(queries.transpose(1, 2) @ keys, dim=-1)
-        read = (values @ attention.transpose(1, 2)).unflatten(2, x.shape[2:])
+        read = attended(self.snconv1x1_theta(x), self.snconv1x1_phi(x), self.snconv1x1_g(x))
         return self.gamma * self.snconv1x1_o_conv(read) + x
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from converters.oracles.biggan import EMBEDDING, LAYOUTS
+from converters.oracles.biggan import EMBEDDING, LAYOUTS, attended
 
 ATTENTION_AFTER = 3  # the block that reaches 64 pixels
 
@@ -128,9 +128,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Attend within x [B, C, H, W]."""
-        keys, values = F.max_pool2d(self.phi(x), 2).flatten(2), F.max_pool2d(self.g(x), 2).flatten(2)
-        attention = torch.softmax(self.theta(x).flatten(2).transpose(1, 2) @ keys, dim=-1)
-        return self.gamma * self.o((values @ attention.transpose(1, 2)).unflatten(2, x.shape[2:])) + x
+        return self.gamma * self.o(attended(self.theta(x), self.phi(x), self.g(x))) + x
 
 
 class BigGANPyTorch(nn.Module):
