@@ -125,9 +125,9 @@ def test_the_command_tells_what_it_made(files, tmp_path, monkeypatch, capsys):
 def test_a_whole_module_brings_its_own_padding(files, tmp_path, refused):
     source = files / "module.pth"
     line = refused(command.main, source, tmp_path / "model", "--padding=same")
-    assert line == "--padding: same contradicts the file's own symmetric; leave the flag out\n"
+    assert line == "--padding: same contradicts the module's own symmetric; leave the flag out\n"
     line = refused(command.main, source, tmp_path / "model", "--bn-epsilon=1e-5")
-    assert line == "--bn-epsilon: 1e-05 contradicts the file's own 0.001; leave the flag out\n"
+    assert line == "--bn-epsilon: 1e-05 contradicts the module's own 0.001; leave the flag out\n"
     done = converters.convert(source, tmp_path / "model", padding="symmetric")
     preprocessing = {"image_size": 224, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     network = {"variant": "b0", "num_classes": 2, "padding": "symmetric", "bn_epsilon": 1e-3}
