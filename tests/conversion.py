@@ -7,11 +7,14 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import torch
 
 from converters import biggan, biggan_deep, biggan_pytorch, dcgan, efficientnet, rules, transformer
+from converters.oracles import efficientnet as efficientnet_oracle
 from converters.rules import Recipe
 from latentjax import networks, weights
+from latentjax.assessors import efficientnet as assessors_efficientnet
 
 TENSORS = dict[str, np.ndarray]
 
@@ -19,6 +22,13 @@ TENSORS = dict[str, np.ndarray]
 def state_of(module: torch.nn.Module) -> TENSORS:
     """A module's state dict in NumPy."""
     return {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
+
+
+def shorten_assessors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EfficientNets of two blocks in place of sixteen, PyTorch's and ours, where a test is about something else."""
+    for module in (assessors_efficientnet, efficientnet_oracle):
+        first, second, *_ = module.STAGES
+        monkeypatch.setattr(module, "STAGES", (first._replace(stride=2), second._replace(repeats=1)))
 
 
 def recipe_of(kind: str, state: TENSORS, **options: Any) -> Recipe:

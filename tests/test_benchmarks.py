@@ -163,6 +163,7 @@ def test_a_run_of_all_sides_writes_every_key(files, tmp_path, capsys):
     assert "ours: compiled in" in "\n".join(train_step.lines_of(found))
 
 
+@pytest.mark.slow
 def test_our_side_needs_none_of_what_gpu_machines_lack(files, tmp_path):
     code = f"""
 import sys

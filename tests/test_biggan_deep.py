@@ -99,6 +99,7 @@ def test_rows_mix_linearly():
     assert (rows > 1e-5).sum(1).tolist() == [1, 2, 1, 1]
 
 
+@pytest.mark.slow
 def test_gradients_to_the_latents_agree_in_float64(case_128):
     model, (z, y) = oracle_case(converter.PUBLISHED[0])
     generator = network("biggan_deep", "generator", state_of(model))

@@ -10,7 +10,14 @@ from converters.oracles.efficientnet import EfficientNet
 from latentjax import calibration, networks, weights
 from latentjax.assessors import image_property
 from latentjax.errors import InputError
-from tests.conversion import network, state_of
+from tests.conversion import network, shorten_assessors, state_of
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_assessors():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        shorten_assessors(monkeypatch)
+        yield
 
 
 @pytest.fixture(scope="module")

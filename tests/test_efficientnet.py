@@ -11,7 +11,7 @@ from converters.oracles import fixtures
 from latentjax import networks, weights
 from latentjax.assessors.efficientnet import VARIANTS
 from latentjax.errors import InputError
-from tests.conversion import nchw, network, recipe_of, state_of, worst
+from tests.conversion import nchw, network, recipe_of, shorten_assessors, state_of, worst
 
 # B0's own float32 noise in the logits is 5e-6; 1e-4 leaves room for another order of sums
 LOGITS, SCORES = 1e-4, 2e-5
@@ -54,7 +54,7 @@ def random_b0():
     return model
 
 
-@pytest.mark.parametrize("size", [128, 300])
+@pytest.mark.parametrize("size", [128, pytest.param(300, marks=pytest.mark.slow)])
 def test_logits_and_scores_are_the_oracles(random_b0, size):
     images = pictures(2, size)
     with torch.no_grad():
@@ -118,9 +118,11 @@ def test_gradients_to_the_image_are_the_oracles(random_b0):
 
 @pytest.fixture(scope="module")
 def three_classes():
-    model = oracle.EfficientNet("b0", num_classes=3, padding="symmetric").eval()
-    fixtures.randomise(model, seed=4)
-    return network("efficientnet", "assessor", state_of(model), padding="symmetric")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        shorten_assessors(monkeypatch)
+        model = oracle.EfficientNet("b0", num_classes=3, padding="symmetric").eval()
+        fixtures.randomise(model, seed=4)
+        yield network("efficientnet", "assessor", state_of(model), padding="symmetric")
 
 
 @pytest.mark.parametrize(

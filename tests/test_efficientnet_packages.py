@@ -70,7 +70,7 @@ def test_every_key_has_its_name(package, variant):
     [
         ("torchvision:efficientnet_b0", {}),
         pytest.param("torchvision:efficientnet_b5", {}, marks=pytest.mark.slow),
-        ("timm:efficientnet_b0", TIMM),
+        pytest.param("timm:efficientnet_b0", TIMM, marks=pytest.mark.slow),
         pytest.param("timm:tf_efficientnet_b1", TF, marks=pytest.mark.slow),
         pytest.param("timm:tf_efficientnet_lite0", TF | {"preprocessing": "inception"}, marks=pytest.mark.slow),
     ],

@@ -161,7 +161,7 @@ def test_what_the_compiler_finds_too_large_is_told(capsys, monkeypatch, as_if_v5
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm")
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", no_memory)
-    launch.run(["--job=plan", "--config=configs/creativity.py", "--config.plan.topology=v5e:2x4"])
+    launch.run(["--job=plan", "--config=configs/demo.py", "--config.plan.topology=v5e:2x4"])
     told = capsys.readouterr().out
     assert "DOES NOT FIT" in told
     assert "largest batch       0 latents" in told

@@ -23,28 +23,19 @@ from converters import (
 from converters.oracles import biggan as biggan_oracle
 from converters.oracles import biggan_deep as deep_oracle
 from converters.oracles import biggan_pytorch as pytorch_oracle
-from converters.oracles import efficientnet as efficientnet_oracle
 from converters.oracles import fixtures, of_recipe
 from converters.oracles.dcgan import DCGAN
 from converters.oracles.efficientnet import EfficientNet
 from converters.oracles.reading import Reading
 from converters.oracles.transformer import PUBLISHED, Transformer
 from latentjax import transformers
-from latentjax.assessors import efficientnet as assessors_efficientnet
 from tests import other_packages
-from tests.conversion import state_of
+from tests.conversion import shorten_assessors, state_of
 
 QUANTITIES = ["images", "logits", "scores", "gradient to the latent", "training step"]
 KIND = "AdaptiveDirectionZAdaptiveDirectionY_noise_nonlinear"
 SEVERAL = "MultiDirectionZ_nonlinear"
 READ = Reading("as PyTorch reads it", True)
-
-
-def shorten_assessors(monkeypatch):
-    """EfficientNets of two blocks in place of sixteen, on both sides: what a file is proven with need not be deep."""
-    for module in (assessors_efficientnet, efficientnet_oracle):
-        first, second, *_ = module.STAGES
-        monkeypatch.setattr(module, "STAGES", (first._replace(stride=2), second._replace(repeats=1)))
 
 
 @pytest.fixture
@@ -100,6 +91,7 @@ def test_a_right_network_of_every_kind_passes(kind):
     assert found["passed"], found["figures"]
 
 
+@pytest.mark.slow
 def test_every_row_of_a_transformers_file_depends_on_it(short_assessors, monkeypatch):
     monkeypatch.setattr(transformers.Transformer, "rescale", lambda self, moved, z, alpha: moved)
     assert passed(certificate(subject("transformer"))) == set()

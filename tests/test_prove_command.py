@@ -21,7 +21,8 @@ from converters.oracles.dcgan import DCGAN
 from latentjax import generators
 from latentjax.errors import InputError
 from latentjax.files import sha256_of
-from tests.test_proof import QUANTITIES, shorten_assessors
+from tests.conversion import shorten_assessors
+from tests.test_proof import QUANTITIES
 from tests.torch_files import FORMATS, save
 
 FLAGS = ("--num-classes=3",)

@@ -14,7 +14,7 @@ def test_quickstart_has_two_blocks_that_start_from_nothing():
     for block in blocks:
         assert block.startswith("python3 -m venv .venv\n")
     assert "launch.py --config=configs/demo.py" in blocks[0]
-    assert blocks[1].strip().endswith('pytest -m "not slow"')
+    assert blocks[1].strip().endswith('pytest -n 2 --dist=loadfile -m "not slow"')
 
 
 def test_nothing_is_left_to_fill_in():
