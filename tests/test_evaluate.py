@@ -3,7 +3,9 @@
 import csv
 import json
 import shutil
+import time
 import urllib.parse
+import weakref
 from concurrent.futures import Future
 
 import jax
@@ -244,6 +246,29 @@ def test_one_program_serves_all_batches_and_the_previews(config, tmp_path, monke
 
 
 # ---- stopped and gone on with
+
+
+def test_the_pictures_that_are_held_do_not_grow_with_the_latents(config, tmp_path, monkeypatch):
+    """However slowly they are written: what is in memory is counted whenever one is."""
+    made, held, write = [], [], evaluate.write_strip
+
+    def fetched(self, group, swept):
+        for strip, tiles, measured in sweep(self, group, swept):
+            tiles = tiles.copy()
+            made.append(weakref.ref(tiles))
+            yield strip, tiles, measured
+
+    def slowly(*arguments):
+        time.sleep(0.02)
+        held.append(sum(tiles() is not None for tiles in made))
+        return write(*arguments)
+
+    sweep = evaluate.Evaluation._fetched
+    monkeypatch.setattr(evaluate.Evaluation, "_fetched", fetched)
+    monkeypatch.setattr(evaluate, "write_strip", slowly)
+    evaluate.run(config(evaluate__count=60), str(tmp_path / "run"))
+    assert len(made) == 60
+    assert max(held) <= 4 * 2 + 6  # four batches of 2 that wait, four that are written, and the next
 
 
 def test_run_again_it_makes_nothing_again(workdir, config, monkeypatch):
