@@ -1,6 +1,5 @@
 """Converters from PyTorch files to latentjax model folders, and of transformers back; they need no PyTorch."""
 
-import importlib.util
 import json
 import os
 from collections.abc import Iterator
@@ -142,7 +141,7 @@ def prove(
         source: as for `convert`.
         folder: a model folder that was converted from it; the certificate goes into its model.json.
         kind, options: as for `convert`, without dtype.
-        place: a file for the certificate.
+        place: a file for the certificate, which must not be there.
 
     Returns:
         The certificate: figures, versions, the file's sha256, the date, and whether it `passed`.
@@ -154,14 +153,20 @@ def prove(
     """
     if unknown := options.keys() - set(kinds.SETTINGS):
         raise TypeError(f"prove() got an unexpected keyword argument {min(unknown)!r}")
-    if importlib.util.find_spec("torch") is None:
-        raise InputError("torch", "is not installed, and is what a file is proven against", "pip install torch")
+    try:
+        import torch  # noqa: F401
+    except (ImportError, OSError) as error:
+        told = str(error).splitlines()[0][:100]
+        what = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported ({told})"
+        raise InputError("torch", f"{what}, and is what a file is proven against", "pip install torch") from error
     from converters import proof, proof_networks
     from converters.oracles import reading
 
     options = {name: options.get(name) for name in kinds.SETTINGS}
     kinds.check_options(kind, options | {"dtype": "float32"})
     record_file = None if folder is None else os.path.join(folder, "model.json")
+    if place is not None:
+        refuse_existing(place, "file")
     file, state, prefix = opened(source)
     recipe, arrays = network_in(file, state, prefix, kind, options)
     record = {} if folder is None else record_of(folder, recipe, file, arrays)

@@ -15,7 +15,7 @@ from typing import Any
 
 from converters import convert, export, fetch, opened, prove, torch_file
 from converters.efficientnet import PREPROCESSINGS
-from converters.kinds import DTYPES, SETTINGS, infer_kind
+from converters.kinds import DTYPES, SETTINGS, check_options, infer_kind
 from latentjax import command_line
 from latentjax.assessors.efficientnet import PADDINGS
 from latentjax.assessors.outputs import OUTPUTS
@@ -177,7 +177,7 @@ def check(args: argparse.Namespace, told: bool) -> None:
         raise InputError("--dtype", "rounds the weights, and --prove proves those of the file", "leave it out")
     if args.export and told:
         raise InputError("--export", "has no settings", "give it a folder, a file and nothing else")
-    if args.destination is None and not (args.inspect or args.prove or args.fetch):
+    if args.destination is None and args.fetch is None and not (args.inspect or args.prove):
         place = "file to write" if args.export else "folder to make"
         raise InputError("destination", "is missing", f"name the {place}")
 
@@ -193,6 +193,7 @@ def run(arguments: list[str]) -> None:
     options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
     check(args, args.kind is not None or bool(options))
     if args.fetch is not None:
+        check_options(args.kind, {name: getattr(args, name) for name in OPTIONS})  # before it downloads
         args.source, args.destination = download(args.fetch, args.source), args.source
         if args.destination is None:
             print(f"to convert it: {fetch.command(args.fetch)}")
@@ -206,11 +207,12 @@ def run(arguments: list[str]) -> None:
         write_checkpoint(args.source, args.destination)
     else:
         done = convert(args.source, args.destination, args.kind, **options)
-        print(f"{args.destination}: {done['kind']} {done['config']}, {done['parameters']:,} parameters")
+        line = f"{args.destination}: {done['kind']} {done['config']}, {done['parameters']:,} parameters"
+        print(command_line.printable(line))
 
 
 def main() -> int:
-    """Returns the exit code: 0, 2 for bad input, or 75 when stopped by Ctrl-C."""
+    """Returns the exit code: 0, 1 for a file that is not proven, 2 for bad input, or 75 when stopped by Ctrl-C."""
     return command_line.run(run)
 
 

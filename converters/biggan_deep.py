@@ -37,6 +37,7 @@ Layer = tuple[bool, int, int]  # whether it doubles the map, channels before and
 _BEGIN: tuple[Layer, ...] = ((False, 16, 16), (True, 16, 16), (False, 16, 16), (True, 16, 8), (False, 8, 8))
 _END: tuple[Layer, ...] = ((True, 8, 4), (False, 4, 4), (True, 4, 2), (False, 2, 2), (True, 2, 1))
 _256 = (*_BEGIN, (True, 8, 8), (False, 8, 8), *_END)
+MAX_LAYERS, MAX_DOUBLINGS = 64, 11  # from 4 to 8,192 pixels
 PUBLISHED = ((*_BEGIN, *_END), _256, (*_256, (False, 1, 1), (True, 1, 1)))
 
 
@@ -106,7 +107,7 @@ def sigma_of(matrix: np.ndarray, u: np.ndarray, v: np.ndarray) -> float:
 def config_file(where: object) -> pathlib.Path | None:
     """config.json beside the weights, also under the name that it has on the port's server."""
     path = pathlib.Path(str(where))
-    names = ["config.json", path.name.replace("pytorch_model.bin", "config.json")]
+    names = [path.name.replace("pytorch_model.bin", "config.json"), "config.json"]
     return next((path.with_name(name) for name in names if name != path.name and path.with_name(name).is_file()), None)
 
 
@@ -133,6 +134,8 @@ def read_config(file: pathlib.Path) -> dict[str, Any]:
         raise InputError(file, "has a wrong attention_layer_position or eps", todo)
     chained = all(one[2] == other[1] for one, other in itertools.pairwise(layers))
     halved = all(into in (out, 2 * out) for _, into, out in layers)
+    if len(layers) > MAX_LAYERS or sum(doubles for doubles, *_ in layers) > MAX_DOUBLINGS:
+        raise InputError(file, f"has more than {MAX_LAYERS} layers, or images of more than 8,192 pixels", todo)
     if not layers or not chained or not halved or layers[0][1] != 16 or layers[-1][2] != 1:
         raise InputError(file, "has layers that do not lead from 16 to 1, halving", todo)
     return {"layers": layers, "attention_layer_position": attention, "eps": epsilon}

@@ -164,6 +164,9 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
         InputError: without a file name, for a dtype that is not supported. Damage raises any exception.
     """
+    with open(path, "rb") as file:
+        if int.from_bytes(file.read(8), "little") > MAX_PICKLE:
+            raise refusal(f"has a header of more than {MAX_PICKLE >> 20} MB, which no network needs", RESAVE)
     with safetensors.safe_open(path, framework="numpy"):  # compares header, shapes and offsets with the file's size
         pass
     return weights.views(weights.mapped(path))

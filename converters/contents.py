@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from converters.containers import Format
-from converters.torch_names import MAX_NAME, RESAVE, Stub
+from converters.torch_names import MAX_NAME, RESAVE, Stub, most_numbers
 from latentjax.errors import InputError
 
-WRAPPERS = ("state_dict", "model", "netG_state_dict", "generator", "params")
+WRAPPERS = ("state_dict", "model", "netG_state_dict", "generator", "params", "state_dict_ema", "model_ema")
 PREFIXES = ("module", "model", "_orig_mod")  # of DataParallel, of Lightning and of torch.compile
 
 _MAX_DEPTH, _MAX_NAMES = 50, 20_000  # a module that holds itself has no end
@@ -24,6 +24,7 @@ class TorchFile:
     Attributes:
         path: the file, as it was given, or as it was found in the folder given.
         sha256: of the whole file, in hexadecimal.
+        size: of the file, bytes.
         format: "zip", "legacy" or "safetensors".
         root: dicts, lists, tuples, sets, scalars, strings; tensors as read-only numpy arrays in torch's order
             of dimensions (a transposed or expanded tensor is a strided view); a `Stub` for anything else.
@@ -31,6 +32,7 @@ class TorchFile:
 
     path: str
     sha256: str
+    size: int
     format: Format
     root: Any = field(repr=False)
 
@@ -63,6 +65,9 @@ def state_dict(file_or_root: Any) -> dict[str, np.ndarray]:
         if not isinstance(name, str) or not isinstance(value, np.ndarray):
             raise InputError(where, f"holds {_describe(value)} at {_shorten(name)}, not a tensor", RESAVE)
         tensors[_joined(where, "", name)] = value
+    # one tensor can have thousands of names, each of which is converted
+    if isinstance(file_or_root, TorchFile) and sum(a.size for a in tensors.values()) > most_numbers(file_or_root.size):
+        raise InputError(where, "names the same tensors again and again", RESAVE)
     if not tensors:
         raise InputError(where, "holds no tensors", "name a file that holds a network's weights")
     return tensors

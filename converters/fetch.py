@@ -143,7 +143,7 @@ def _alone(folder: pathlib.Path) -> Iterator[None]:
 def _read_notes(file: pathlib.Path) -> dict[str, dict[str, Any]]:
     try:
         notes = json.loads(file.read_bytes()) if file.exists() else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         notes = None
     types = {"url": str, "sha256": str, "size": int, "validator": str | None}
     if not isinstance(notes, dict) or not all(
@@ -212,10 +212,12 @@ def _receive(url: str, part: pathlib.Path, notes: dict[str, dict[str, Any]]) -> 
             part.unlink(missing_ok=True)
             return "does not go on where it stopped"
         raise Unavailable(url, f"cannot be had (HTTP {error.code} {error.reason})", "try again later") from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:  # an address it leads to may be none
         reason = getattr(error, "reason", None) or error
         raise Unavailable(url, f"cannot be reached ({reason})", "check the network") from error
     with response:
+        if url.startswith("https:") and not response.url.startswith("https:"):
+            raise Unavailable(url, "leads to an address without https", "try another network")
         if response.headers.get_content_type() == "text/html":
             raise Unavailable(url, "gives a web page, not the file", "look at it in a browser")
         if response.status != 206:

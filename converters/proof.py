@@ -25,6 +25,7 @@ from converters.oracles.training import training_step
 from converters.proof_networks import SEED, TRUNCATION, Cast, Read, cast_for, draws_for, score, tensors_of
 from converters.rules import State
 from latentjax import forms, networks, objective, weights
+from latentjax.errors import InputError
 from latentjax.jobs import train
 from latentjax.radam import radam
 from latentjax.run_folder import git_revision
@@ -48,12 +49,12 @@ def certificate(file: str, sha256: str, reading: Reading, read: Read) -> dict[st
         read: its tensors, and the converter with the user's options.
 
     Raises:
-        InputError: the file does not fit its architecture, or our PyTorch version of it.
+        InputError: the file does not fit its architecture, or our PyTorch version of it; or JAX may not use the CPU.
     """
     cast = cast_for(*read)
     draws = draws_for(cast, cast.batch)
     truth, theirs = (theirs_of(cast, draws, dtype) for dtype in (torch.float64, torch.float32))
-    with jax.default_device(jax.devices("cpu")[0]), jax.default_matmul_precision("highest"):
+    with jax.default_device(the_cpu()), jax.default_matmul_precision("highest"):
         # XLA's CPU backend is slow at the other forms in float64; float32 takes those in use
         with jax.enable_x64(True), forms.using("plain"):
             wide = ours_of(cast, draws, np.float64)
@@ -77,10 +78,23 @@ def certificate(file: str, sha256: str, reading: Reading, read: Read) -> dict[st
             **{name: importlib.metadata.version(name) for name in PACKAGES},
         },
         "machine": f"{platform.system()} {platform.machine()}",
+        "forms": f"plain in float64, those of a {jax.default_backend()} in float32",
         "seed": SEED,
         "figures": figures,
         "passed": reading.same and all(figure["passed"] for figure in figures),
     }
+
+
+def the_cpu() -> Any:
+    """Where both sides compute.
+
+    Raises:
+        InputError: JAX is told not to use it.
+    """
+    try:
+        return jax.devices("cpu")[0]
+    except RuntimeError as error:
+        raise InputError("JAX_PLATFORMS", "leaves out the CPU, on which a file is proven", "unset it") from error
 
 
 def row(name: str, truth: np.ndarray, found: Found) -> dict[str, Any]:

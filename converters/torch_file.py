@@ -43,7 +43,7 @@ def read(path: str | os.PathLike) -> TorchFile:
             else:
                 root = read_zip(file, size) if kind == "zip" else read_legacy(file, size)
             file.seek(0)
-            return TorchFile(where, hashlib.file_digest(file, "sha256").hexdigest(), kind, root)
+            return TorchFile(where, hashlib.file_digest(file, "sha256").hexdigest(), size, kind, root)
     except InputError as error:
         raise InputError(where, error.what, error.todo) from error
     except FileNotFoundError as error:

@@ -44,6 +44,11 @@ def refusal(what: str, todo: str = AGAIN) -> InputError:
     return InputError("", what, todo)
 
 
+def most_numbers(size: int) -> int:
+    """How many numbers the tensors of a file of so many bytes may have: expanded or shared ones have more than it."""
+    return _EXPANDED_NUMBERS + _NUMBERS_PER_BYTE * size
+
+
 class Stub:
     """An inert stand-in for anything in a file that is not data.
 
@@ -77,7 +82,7 @@ class Room:
     """How many numbers the tensors of a file may still claim: what is stored once can be named again and again."""
 
     def __init__(self, size: int):
-        self.numbers = _EXPANDED_NUMBERS + _NUMBERS_PER_BYTE * size
+        self.numbers = most_numbers(size)
 
     def take(self, numbers: int) -> None:
         """Takes so many.

@@ -31,6 +31,7 @@ LAYERS_OF_Z = {
 }
 # those of D_y, by its form
 LAYERS_OF_Y = {"none": (), "linear": ("NN_output_y",), "two_layer": (r"NN_output_y\.0", r"NN_output_y\.2")}
+MAX_DIRECTIONS = 1_000
 PUBLISHED_CLASSES = 1000
 
 
@@ -101,6 +102,8 @@ def recipe(
     if not recognises(state):
         what = f"has no tensor of a published transformer ({listed(list(state))})"
         raise InputError(where, what, "give the whole, unchanged published file")
+    if len({key.split(".")[1] for key in state if key.startswith("directions.")}) > MAX_DIRECTIONS:
+        raise InputError(where, f"has more than {MAX_DIRECTIONS:,} directions", "save fewer")
     table = rules_of(min(KINDS.values(), key=lambda each: misfits(each, state)))
     kinds = [each for each in KINDS.values() if rules_of(each) == table]
     if kind is not None and (insisted := kind_named(kind, "--kind")) not in kinds:

@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+import urllib.request
 from types import SimpleNamespace
 from typing import cast
 
@@ -442,3 +443,16 @@ def test_the_commands_to_go_on_with_name_the_folders_that_configs_expect(monkeyp
         "biggan-deep-256": "biggan-deep-256/pytorch_model.bin weights/biggandeep256",
     }.items():
         assert fetch.command(name) == f"python -m converters /cache/downloads/{said}"
+
+
+def test_an_address_that_leads_away_from_https_is_refused(site, monkeypatch):
+    opened = urllib.request.urlopen
+    monkeypatch.setattr(urllib.request, "urlopen", lambda request, **rest: opened(site.url, **rest))
+    publish(monkeypatch, "https://here/best.pth")
+    assert problem().startswith("https://here/best.pth: leads to an address without https; ")
+    assert not site.part.exists()
+
+
+def test_settings_are_looked_at_before_it_downloads(site, refused):
+    assert refused(command.main, "--fetch", "creative", "model", "--bn-epsilon=-1").startswith("--bn-epsilon: is -1")
+    assert site.requests == []

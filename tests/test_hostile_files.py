@@ -69,6 +69,12 @@ def expanded(new):
     return lambda path: write_legacy(path, claimed(*tensors), storages=[bytes(96)])
 
 
+def by_many_names(path):
+    """One tensor of sixteen megabytes, all of one number, under two hundred names: gigabytes once it is converted."""
+    tensor = torch.zeros(1, 1).expand(1, 1 << 22)
+    save(path, {f"directions.{n}": tensor for n in range(200)})
+
+
 def shaped(shape, stride=(1,)):
     """A tensor of impossible sizes."""
     return lambda path: write_zip(path, claimed(ClaimedTensor(24, 0, shape, stride)), [bytes(96)])
@@ -150,6 +156,7 @@ HOSTILE = {
         "larger than the file",
     ),
     "stride of 0": (shaped((1 << 29,), (0,)), "expanded far beyond"),
+    "one tensor by many names": (by_many_names, "names the same tensors again and again"),
     "three hundred strides of 0": (expanded(True), "expanded far beyond"),
     "three hundred strides of 0, legacy": (expanded(False), "expanded far beyond"),
     **{
@@ -165,8 +172,8 @@ HOSTILE = {
         }.items()
         for form, write in pickled(text).items()
     },
-    "header": (lambda path: write_safetensors(path, b"{}", bytes(1000), GIGABYTES), "header too large"),
-    "header beyond all": (lambda path: write_safetensors(path, b"{}", bytes(1000), (1 << 64) - 1), "header too large"),
+    "header": (lambda path: write_safetensors(path, b"{}", bytes(1000), GIGABYTES), "header of more"),
+    "header beyond all": (lambda path: write_safetensors(path, b"{}", bytes(1000), (1 << 64) - 1), "header of more"),
     "header beyond the file": (lambda path: write_safetensors(path, b"{}", bytes(1000), 5000), "damaged"),
     "tensor": (tensors_of_safetensors(shape=[1 << 29], data_offsets=[0, GIGABYTES]), "damaged"),
     "tensor's shape": (tensors_of_safetensors(shape=[1 << 29]), "damaged"),
@@ -248,6 +255,13 @@ def test_a_dcgan_of_thousands_of_layers_is_refused_within_a_second(tmp_path):
     path = save(tmp_path / "a.pth", state)
     begin = time.process_time()
     refused(path, "has 2000 convolutions, more than", lambda path: convert(path, tmp_path / "model", num_classes=1))
+    assert time.process_time() - begin < 2
+
+
+def test_thousands_of_directions_are_refused_within_a_second(tmp_path):
+    path = save(tmp_path / "a.pth", {f"directions.{n}": torch.zeros(1, 4) for n in range(2000)})
+    begin = time.process_time()
+    refused(path, "has more than 1,000 directions", lambda path: convert(path, tmp_path / "model"))
     assert time.process_time() - begin < 2
 
 

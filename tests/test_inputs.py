@@ -195,6 +195,14 @@ def test_a_config_of_impossible_sizes_is_refused(tmp_path):
         converters.biggan_deep.read_config(tmp_path / "config.json")
 
 
+@pytest.mark.parametrize("repeated", [[[True, 16, 16]] * 12, [[False, 16, 16]] * 70], ids=["pixels", "layers"])
+def test_a_config_of_endless_layers_is_refused(tmp_path, repeated):
+    layers = [*repeated, *([False, n, n // 2] for n in (16, 8, 4, 2))]
+    (tmp_path / "config.json").write_text(json.dumps({"layers": layers, "attention_layer_position": 0}))
+    with pytest.raises(InputError, match="more than 64 layers, or images of more than 8,192 pixels"):
+        converters.biggan_deep.read_config(tmp_path / "config.json")
+
+
 def test_folders_that_do_not_name_one_file_are_refused(tmp_path, eyes):
     refused(tmp_path, r"is a folder without pytorch_model\.bin or model\.safetensors; name the PyTorch file in it")
     (tmp_path / "model.safetensors.index.json").write_text("{}")

@@ -1,7 +1,6 @@
 """python -m converters --prove: a certificate is written where it can be, and what cannot be proven is told at once."""
 
 import errno
-import importlib.util
 import json
 import os
 import re
@@ -176,8 +175,7 @@ def test_a_folder_with_other_weights_is_refused(place, never, refused):
 
 
 def test_without_pytorch_it_is_one_line(place, never, refused, monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else found(name))
+    monkeypatch.setitem(sys.modules, "torch", None)
     line = refused(command.main, "--prove", "eyes.pth", *FLAGS)
     assert line == "torch: is not installed, and is what a file is proven against; pip install torch\n"
 

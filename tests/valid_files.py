@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from converters import torch_pickle
-from converters.oracles import biggan, biggan_pytorch, dcgan, transformer
+from converters.biggan_deep import PUBLISHED
+from converters.oracles import biggan, biggan_deep, biggan_pytorch, dcgan, fixtures, transformer
 
 Tensors = dict[str, np.ndarray]
 
@@ -60,6 +61,9 @@ def contents() -> dict[str, Any]:
     known = {"mixed": mixed, "dcgan": eyes.state_dict(), "transformer": moving.state_dict()}
     known["biggan"] = biggan.BigGAN(128, 3, channels=4).state_dict()
     known["biggan_pytorch"] = biggan_pytorch.BigGANPyTorch(128, 3, channels=4).state_dict()
+    deep = biggan_deep.BigGANDeep(PUBLISHED[0], num_classes=3, channels=4, latent_dim=4, rows=2)
+    fixtures.randomise(deep, seed=0)  # its spectral norms would be zero
+    known["biggan_deep"] = deep.state_dict()
     return {**known, "vector": {"w": torch.randn(1, 6)}, "module": module, "checkpoint": checkpoint}
 
 

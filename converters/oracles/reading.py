@@ -26,6 +26,8 @@ def beside_pytorch(file: TorchFile) -> Reading:
     except pickle.UnpicklingError:
         kept = "a whole pickled module" if isinstance(file.root, Stub) else "more than tensors, which PyTorch refuses"
         return Reading(f"by our reader only ({kept})", True)
+    except (RuntimeError, ValueError) as error:  # such as a zip that another program wrote again
+        return Reading(f"by our reader only (PyTorch: {str(error).splitlines()[0]:.100})", True)
     unlike = sorted(key for key in {*ours, *theirs} if not same(ours.get(key), theirs.get(key)))
     return Reading(f"unlike PyTorch ({rules.listed(unlike)})" if unlike else "as PyTorch reads it", not unlike)
 
