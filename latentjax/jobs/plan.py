@@ -154,24 +154,22 @@ def largest(config: ConfigDict, mesh: jax.sharding.Mesh, memory: float) -> int:
         logging.info("%d latents a device need %s", share, f"{found / GIB:.2f} GiB" if found < math.inf else "too much")
         return found
 
-    low, high, known = 0, math.inf, {}
+    low, high, known = 0, math.inf, {0: 0.0}
     trial = ENOUGH * unit
     while True:
         known[trial] = needed(trial)
         low, high = (max(low, trial), high) if known[trial] <= memory else (low, min(high, trial))
-        near_enough = max(unit, low // 8)
-        finite = sorted(share for share, size in known.items() if size < math.inf)[-2:]
-        if len(finite) == 2:
-            first, last = finite
-            slope = (known[last] - known[first]) / (last - first)
-            guess = last + (0.98 * memory - known[last]) / max(slope, 1.0)
-            if high == math.inf and guess <= low + near_enough:
-                return low
-        else:
-            guess = 2 * trial if high == math.inf else (low + high) / 2
-        if high - low <= near_enough:
+        finite = sorted(share for share, size in known.items() if size < math.inf)
+        # weights are no latent's: two that were compiled say more than one
+        first, last = finite[1 if len(finite) > 2 else 0], finite[-1]
+        slope = (known[last] - known[first]) / max(last - first, 1)
+        guess = last + (0.95 * memory - known[last]) / max(slope, 1.0)
+        end = min(guess, high)
+        if high - low <= unit or (low and end - low <= max(unit, end / 8)):
             return low
-        trial = int(min(max(guess, low + unit), high - unit)) // unit * unit
+        if not low < guess < high:
+            guess = (low + high) / 2
+        trial = min(max(int(guess) // unit * unit, low + unit), high - unit)
 
 
 def told(plan: Plan, chip: Chip | None, memory: float | None) -> list[str]:
