@@ -25,7 +25,7 @@ CPU = {
     "memory": ["memory"],
     **{f"train_step-128-batch{n}": ["train_step", "--size=128", f"--batch={n}"] for n in (1, 2, 4)},
     "precision-128": ["precision", "--size=128", "--latents=16"],
-    "precision-512": ["precision", "--size=512", "--latents=4"],
+    "precision-512": ["precision", "--size=512", "--latents=4", "--parts=networks"],
     "forms": ["forms", "--size=128", "--batch=2"],
     "start": ["start"],
 }
