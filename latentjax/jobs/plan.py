@@ -165,11 +165,12 @@ def largest(config: ConfigDict, mesh: jax.sharding.Mesh, memory: float) -> int:
         slope = (known[last] - known[first]) / max(last - first, 1)
         guess = last + (0.95 * memory - known[last]) / max(slope, 1.0)
         end = min(guess, high)
-        if high - low <= unit or (low and end - low <= max(unit, end / 8)):
+        grain = ENOUGH * unit if low >= ENOUGH * unit else unit  # a TPU pads what is between
+        if high - low <= grain or (low and end - low <= max(unit, end / 8)):
             return low
         if not low < guess < high:
             guess = (low + high) / 2
-        trial = min(max(int(guess) // unit * unit, low + unit), high - unit)
+        trial = min(max(round(guess / grain) * grain, low + grain), high - grain)
 
 
 def told(plan: Plan, chip: Chip | None, memory: float | None) -> list[str]:
