@@ -170,6 +170,8 @@ def largest(config: ConfigDict, mesh: jax.sharding.Mesh, memory: float) -> int:
             return low
         if not low < guess < high:
             guess = (low + high) / 2
+        elif low and first == 0:  # one point says little; a TPU pads, and powers of two least
+            guess = unit * 2.0 ** round(math.log2(guess / unit))
         trial = min(max(round(guess / grain) * grain, low + grain), high - grain)
 
 
