@@ -1,6 +1,7 @@
 """Writes BENCHMARKS.md and its picture from benchmarks/results/."""
 
 import json
+import math
 import pathlib
 import statistics
 from collections.abc import Iterable, Sequence
@@ -73,7 +74,8 @@ def torch_compile(step: dict[str, Any]) -> str:
 
 def slower(found: dict[str, Any] | None, title: str) -> str:
     """The sides than which ours takes longer."""
-    sides = [other for other in ("published", "tuned", "rewritten") if (found or {}).get(f"wall_ratio_{other}", 0) > 1]
+    others = ("published", "channels_last", "tuned", "rewritten")
+    sides = [other for other in others if (found or {}).get(f"wall_ratio_{other}", 0) > 1]
     return f"{title} ({' and '.join(sides)})" if sides else ""
 
 
@@ -187,19 +189,27 @@ def precision() -> str:
                 f"{nets['scores_difference_mean']:.3f}, {nets['scores_difference_max']:.3f}",
                 f"{nets['scores_deviation']:.2f}",
                 f"{nets['gradient_cosine']:.3f}",
+                f"{nets['gradient_length_ratio']:.2f}",
             ]
         )
         if moved := result.get("directions"):
             lines.append(
                 f"Painted eyes, {result['train_steps']} steps in both precisions: the moves of 32 unseen latents agree "
-                f"to a cosine of {moved['moves_cosine_worst']:.5f} at least (the untrained map: "
+                f"to a cosine of {math.floor(1e5 * moved['moves_cosine_worst']) / 1e5} at least (the untrained map: "
                 f"{moved['moves_cosine_untrained']:.2f}); achieved {moved['achieved_float32']:.3f} in float32, "
                 f"{moved['achieved_bfloat16']:.3f} in bfloat16."
             )
-    header = ["", "PSNR: median, worst", "error of scores: mean, most", "scores vary by", "cosine of gradients"]
+    header = [
+        "",
+        "PSNR: median, worst",
+        "error of scores: mean, most",
+        "scores vary by",
+        "cosine of gradients",
+        "their lengths' ratio",
+    ]
     on = machine_of(next(iter(found.values())))
     emulated = ", bfloat16 emulated on a CPU" if all(result.get("emulated") for result in found.values()) else ""
-    told = f"Against float32 on the same latents{emulated} ({on})."
+    told = f"Against float32 on the same latents, to which the assessor was calibrated{emulated} ({on})."
     return "\n\n".join([told, markdown(header, rows), *lines])
 
 

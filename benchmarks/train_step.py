@@ -52,7 +52,7 @@ def sides_of(
     known = {
         "published": Side("published", "benchmarks.torch_sides:published", shared),
         "tuned": Side("tuned", tuned, shared | {"compiling": compiling}),
-        # where it did not help the tuned side it is not worth minutes
+        # compiling it takes minutes; on a CPU its figure is without
         "rewritten": Side("rewritten", tuned, shared | {"compiling": compiling and device == "gpu", "rewritten": True}),
         "ours": Side(
             "ours", "benchmarks.ours:train_step", shared | {"forms": forms, "precision": precision, "folder": folder}

@@ -2,8 +2,8 @@
 
 The dearest parts of the step are the convolutions of doubled maps and the depthwise ones. What is fast differs: XLA's
 CPU backend runs grouped convolutions several times slower than the sum of shifted products and gains from matrix
-products on small maps; the TPU's compiler wants dilated convolutions and no interleaving, and channels that fill its
-lanes. BENCHMARKS.md measures them.
+products on small maps; the TPU's compiler wants no interleaving, and channels that fill its lanes.
+BENCHMARKS.md measures them.
 """
 
 import contextlib

@@ -61,6 +61,19 @@ def abstract(kind: str, config: dict[str, Any]) -> nnx.Module:
     return nnx.eval_shape(lambda: CLASSES[kind](**config, rngs=OneKey()))
 
 
+def abstract_of(folder: os.PathLike | str, record: dict[str, Any]) -> nnx.Module:
+    """`abstract` of a model folder's record.
+
+    Raises:
+        InputError: there is no such module.
+    """
+    try:
+        return abstract(record["kind"], record["config"])
+    except Exception as error:  # model.json has no checksum: its config may hold anything
+        where = pathlib.Path(folder) / "model.json"
+        raise InputError(where, f"is damaged (config: {error!r:.200})", "convert or copy the model again") from error
+
+
 def named(state: Any) -> dict[str, Any]:
     """Path ("blocks/0/conv0/kernel") to array, or shape, of every weight of a module's state."""
     return {"/".join(map(str, path)): variable.get_value() for path, variable in nnx.to_flat_state(state)}
@@ -222,13 +235,8 @@ def load(folder: os.PathLike | str, role: str) -> tuple[nnx.Module, dict[str, An
         raise InputError(file, f"cannot be read ({error!r:.200})", "convert or copy the model again") from error
     if not whole:
         raise InputError(file, "does not match the checksum in model.json", "convert or copy the model again")
-    try:
-        module = abstract(record["kind"], record["config"])
-        expected = _shapes(module)
-    except Exception as error:  # model.json has no checksum: its config may hold anything
-        where = pathlib.Path(folder) / "model.json"
-        raise InputError(where, f"is damaged (config: {error!r:.200})", "convert or copy the model again") from error
-    if {path: array.shape for path, array in weights.items()} != expected:
+    module = abstract_of(folder, record)
+    if {path: array.shape for path, array in weights.items()} != _shapes(module):
         raise InputError(file, "has other tensors than its model.json states", "convert or copy the model again")
     # from the file to the device, with no copy of all of them on the way; not shared with the file, which may change
     dtypes = {path: leaf.dtype for path, leaf in named(nnx.state(module)).items()}

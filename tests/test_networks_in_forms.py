@@ -1,4 +1,4 @@
-"""Whole networks, and the step that trains with them, are the same function in every form of their layers."""
+"""Whole networks are the same function in every form of their layers, and so are their gradients."""
 
 import functools
 

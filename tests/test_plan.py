@@ -1,5 +1,7 @@
 """What is told of a step that is compiled and never run."""
 
+import json
+import shutil
 import types
 
 import jax
@@ -96,6 +98,15 @@ def test_the_run_in_time_and_money(config):
     # 9.77 ms a step, 8 chips
     told = plan.run_told(config, FIGURES._replace(bytes=819e9), CHIPS["v5e"], 8)
     assert told == "1000 steps: at least 0.3 h, 2.2 chip-hours, 2.67 at 1.2 a chip-hour"
+
+
+def test_a_damaged_model_folder_is_refused(tiny_generator, tmp_path):
+    folder = shutil.copytree(tiny_generator, tmp_path / "model")
+    record = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(record | {"config": {"resolution": 100}}))
+    with pytest.raises(InputError, match=r"model\.json: is damaged \(config: "):
+        plan.abstract(str(folder), "biggan512", "generator")
+    assert plan.abstract(str(tiny_generator), "biggan512", "generator").resolution == 8
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ least.
 
 import logging as std_logging
 import math
-import pathlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -40,7 +40,7 @@ class Plan(NamedTuple):
     temporaries: int  # bytes
     code: int  # bytes
     flops: float
-    bytes: float
+    bytes: float  # of attention in parts, those of one part
     cycles: float  # estimated by the TPU's compiler; 0 elsewhere, and when it compiled quickly
     collectives: dict[str, tuple[int, int]]  # kind to how many and their bytes
 
@@ -58,14 +58,13 @@ def abstract(name: str, stand_in: str, role: str) -> networks.Network:
     """
     if name.startswith("embedded:"):
         return networks.load(name, role)
-    if name and pathlib.Path(name).exists():
+    if name and os.path.exists(name):
         record = weights.read_record(name, role)
-        kind, config = record["kind"], record["config"]
-    elif stand_in in STAND_INS[role]:
-        kind, config = STAND_INS[role][stand_in]
-    else:
+        return networks.HANDLES[role](weights.abstract_of(name, record), record)
+    if stand_in not in STAND_INS[role]:
         what = f"{stand_in!r} is no {role}'s architecture" if stand_in else f"is not set, and {name!r} is not there"
         raise InputError(f"config.plan.{role}", what, f"use one of {', '.join(STAND_INS[role])}")
+    kind, config = STAND_INS[role][stand_in]
     return networks.HANDLES[role](weights.abstract(kind, config), {"kind": kind, "config": config})
 
 
@@ -222,6 +221,10 @@ def run(config: ConfigDict, workdir: str | None) -> None:
     target = f"{config.plan.topology or devices[0].platform} ({len(devices)} x {devices[0].device_kind})"
     memory, batch = memory_of(devices, chip), config.train.batch_size
     logging.info("compiling the training step for %s; minutes at most, and nothing will run", target)
+    for role, stand_in in (("generator", config.plan.generator), ("assessor", config.plan.assessor)):
+        name = config[role].weights
+        if name and not name.startswith("embedded:") and not os.path.exists(name):
+            logging.info("%s is not there: %s stands in for it", name, stand_in)
     with forms.using(written), ThreadPoolExecutor(1) as pool:
         step = pool.submit(compiled, config, mesh)
         most = largest(config, mesh, memory) if memory and config.plan.largest_batch else None

@@ -65,7 +65,7 @@ def make_step(
     Args:
         nets: the three networks.
         chain: the optimizer.
-        draw: step -> the draws of `objective.forward`.
+        draw: step -> the draws of `objective.loss`.
         clip, penalties, parts: see `objective.loss`.
     """
 
