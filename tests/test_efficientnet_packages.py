@@ -89,6 +89,28 @@ def test_logits_are_the_packages(name, options):
             assert np.abs(wide_logits(broken, images) - theirs).max() > 1e3 * RELATIVE * theirs.std()
 
 
+@pytest.mark.parametrize(("name", "options"), [("timm:efficientnet_b0", TIMM), ("timm:tf_efficientnet_b0", TF)])
+def test_a_whole_module_of_timm_brings_its_own_padding_and_epsilon(tmp_path, name, options):
+    module = other_packages.network(name)
+    file = torch_file.read(save(tmp_path / "a.pth", module))
+    state = torch_file.state_dict(file)
+    assert list(state) == list(module.state_dict())
+    config = recipe_of("efficientnet", state, root=file, preprocessing="imagenet").config
+    assert {setting: config[setting] for setting in ("padding", "bn_epsilon")} == {
+        setting: options[setting] for setting in ("padding", "bn_epsilon")
+    }
+    with pytest.raises(InputError, match=r"--bn-epsilon: 0\.5 contradicts the module's own"):
+        recipe_of("efficientnet", state, root=file, preprocessing="imagenet", bn_epsilon=0.5)
+
+
+def test_a_whole_module_of_timm_that_pads_otherwise_is_refused(tmp_path):
+    module = other_packages.network("timm:tf_efficientnet_b0")
+    module.blocks[0][0].conv_dw.padding = (0, 0)
+    file = torch_file.read(save(tmp_path / "a.pth", module))
+    with pytest.raises(InputError, match="pads its convolutions in no known way"):
+        efficientnet.pickled_settings(file, "b0", "a.pth")
+
+
 @pytest.mark.parametrize("lacking", TIMM)
 def test_what_timms_keys_do_not_tell_is_asked_for(lacking):
     state = state_of(other_packages.network("timm:efficientnet_b0"))
