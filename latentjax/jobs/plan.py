@@ -134,7 +134,9 @@ def compiled(config: ConfigDict, mesh: jax.sharding.Mesh, *, quickly: bool = Fal
 
 
 def largest(config: ConfigDict, mesh: jax.sharding.Mesh, memory: float) -> int:
-    """The most latents a device whose step fits into `memory` bytes, to an eighth; 0: not even one.
+    """The most latents a device whose step fits into `memory` bytes; 0: not even one.
+
+    To an eighth, or to the multiple of `ENOUGH` below: from there on only those are tried.
 
     A search between a number that fits and one that does not; memory grows by about as much a latent, which says where
     to try next.
