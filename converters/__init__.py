@@ -135,7 +135,7 @@ def prove(
     place: os.PathLike | str | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Compares our network with our PyTorch version of it on a user's own file, see `converters.proof`.
+    """Compares our network with our PyTorch version of it on a user's own file, see `converters.oracles.proof`.
 
     Args:
         source: as for `convert`.
@@ -159,8 +159,7 @@ def prove(
         told = str(error).splitlines()[0][:100]
         what = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported ({told})"
         raise InputError("torch", f"{what}, and is what a file is proven against", "pip install torch") from error
-    from converters import proof, proof_networks
-    from converters.oracles import reading
+    from converters.oracles import proof, proof_networks, reading
 
     options = {name: options.get(name) for name in kinds.SETTINGS}
     kinds.check_options(kind, options | {"dtype": "float32"})

@@ -14,8 +14,6 @@ from converters import (
     biggan_pytorch,
     dcgan,
     efficientnet,
-    proof,
-    proof_networks,
     rules,
     spectral_norm,
     transformer,
@@ -23,7 +21,7 @@ from converters import (
 from converters.oracles import biggan as biggan_oracle
 from converters.oracles import biggan_deep as deep_oracle
 from converters.oracles import biggan_pytorch as pytorch_oracle
-from converters.oracles import fixtures, of_recipe
+from converters.oracles import fixtures, of_recipe, proof, proof_networks
 from converters.oracles.dcgan import DCGAN
 from converters.oracles.efficientnet import EfficientNet
 from converters.oracles.reading import Reading

@@ -14,8 +14,8 @@ import torch
 import converters
 import latentjax
 from converters import __main__ as command
-from converters import proof, torch_file
-from converters.oracles import fixtures, reading
+from converters import torch_file
+from converters.oracles import fixtures, proof, reading
 from converters.oracles.dcgan import DCGAN
 from latentjax import generators
 from latentjax.errors import InputError

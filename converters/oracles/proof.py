@@ -19,10 +19,10 @@ import torch
 
 import latentjax
 from converters import rules
+from converters.oracles.proof_networks import SEED, TRUNCATION, Cast, Read, cast_for, draws_for, score, tensors_of
 from converters.oracles.radam import RAdam
 from converters.oracles.reading import Reading
 from converters.oracles.training import training_step
-from converters.proof_networks import SEED, TRUNCATION, Cast, Read, cast_for, draws_for, score, tensors_of
 from converters.rules import State
 from latentjax import forms, networks, objective, weights
 from latentjax.errors import InputError
