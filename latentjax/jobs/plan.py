@@ -58,7 +58,7 @@ def abstract(name: str, stand_in: str, role: str) -> networks.Network:
     """
     if name.startswith("embedded:"):
         return networks.load(name, role)
-    if name and os.path.exists(name):
+    if os.path.exists(name):
         record = weights.read_record(name, role)
         return networks.HANDLES[role](weights.abstract_of(name, record), record)
     if stand_in not in STAND_INS[role]:
