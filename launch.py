@@ -17,7 +17,7 @@ from latentjax import command_line
 from latentjax import config as configs
 from latentjax.errors import InputError
 
-JOBS = ("train", "evaluate", "plan")
+JOBS = ("train", "evaluate", "generate", "prepare", "train_assessor", "paper", "plan")
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, configs.ConfigDict]:

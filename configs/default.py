@@ -96,6 +96,69 @@ def get_config() -> config_dict.ConfigDict:
     c.evaluate.before_train = False  # also evaluate the untrained transformer
     c.evaluate.after_train = True
 
+    c.data = config_dict.ConfigDict()
+    # what an assessor learns from, see latentjax/data: image_folder | creativity | artbreeder_latents (to explore)
+    c.data.kind = "image_folder"
+    c.data.images = ""  # pictures; image_folder without scores: in a folder for each class
+    c.data.scores = ""  # image_folder: a CSV of "name,value", for a regression
+    c.data.ancestors = ()  # creativity: files of "key ancestors" lines, CSV or JSONL
+    c.data.generated = ""  # creativity: generated pictures, of label 0
+    c.data.many = 100  # creativity: label 1 is more ancestors than this
+    c.data.none = 0  # label 0 is at most this many; between them a picture is left out
+    c.data.latents = ""  # artbreeder_latents: a folder or file of Artbreeder JSON
+    c.data.users = ""  # artbreeder_latents: a CSV of "name,user"
+    c.data.folder = ""  # of the prepared set, made where it is missing; default: WORKDIR/data
+    c.data.size = 512  # side in pixels of the prepared pictures, as in the paper
+    c.data.format = "png"  # of the prepared pictures | jpeg
+    c.data.validation = 0.2  # share of the validation split, by a hash of the key
+    c.data.balance = "subsample"  # classes made equal in number | weights (in the loss) | none
+    c.data.skip_bad = False  # go on without pictures that are damaged or of a kind that is refused
+
+    c.assessor_training = config_dict.ConfigDict()  # --job=train_assessor, from assessor.weights or from scratch
+    c.assessor_training.variant = "b0"  # from scratch: b0 ... b7, lite0
+    c.assessor_training.image_size = config_dict.placeholder(int)  # None: the weights' or the variant's own
+    c.assessor_training.output = "softmax"  # | sigmoid (one logit for two classes) | regression
+    c.assessor_training.num_steps = 45_000  # the paper's 76,800 training pictures ten times at batch 16
+    c.assessor_training.batch_size = 16
+    c.assessor_training.optimizer = "radam"  # or adam; with weight_decay it is AdamW
+    c.assessor_training.learning_rate = 1e-3
+    c.assessor_training.schedule = "constant"  # or cosine
+    c.assessor_training.warmup_steps = 0
+    c.assessor_training.weight_decay = 0.0
+    c.assessor_training.clip_norm = 0.0
+    c.assessor_training.label_smoothing = 0.0  # .1 in the paper's other loss
+    c.assessor_training.noise = 4 / 255  # standard deviation of Gaussian noise on the normalised input
+    c.assessor_training.flip = False  # left and right, at random
+    c.assessor_training.dropout = 0.2  # before the head
+    c.assessor_training.drop_connect = 0.2  # of the last block's residual branch; less in the earlier ones
+    c.assessor_training.seed = 0
+    c.assessor_training.log_every = 50
+    c.assessor_training.validate_every = 1000  # steps; a checkpoint each time
+    c.assessor_training.patience = 0  # validations without a better one before it stops; 0: never
+    c.assessor_training.workers = 0  # processes that read pictures; 0: threads
+    c.assessor_training.generated = 256  # images of generator.weights that the report looks at, where it is set
+
+    c.generate = config_dict.ConfigDict()  # --job=generate
+    c.generate.latents = ""  # a folder or file of Artbreeder JSON; empty: sampled, see latents.classes, .truncation
+    c.generate.count = 64  # sampled latents
+    c.generate.seed = 2
+    c.generate.alphas = ()  # how far transformer.weights (or the run's transformer) moves them; empty: unedited
+    c.generate.noise_seeds = (0,)
+    c.generate.format = "png"  # | jpeg | array_record (a data set that TFDS reads)
+    c.generate.jpeg_quality = 90
+    c.generate.shard_size = 1000  # images in a folder or shard
+    c.generate.batch_size = 16  # images at once, over all devices
+    c.generate.name = ""  # folder under generated/; default: after the latents
+    c.generate.skip_bad = False  # go on without latent files that are wrong
+
+    c.paper = config_dict.ConfigDict()  # --job=paper, see configs/miniature.py
+    c.paper.bred = 1200  # images with more than data.many ancestors
+    c.paper.plain = 600  # founders, without ancestors
+    c.paper.fresh = 600  # freshly generated
+    c.paper.generations = 60  # of breeding
+    c.paper.seed = 0
+    c.paper.baseline_learning_rate = 1e-1  # of the one direction, which has further to go than the map
+
     c.plan = config_dict.ConfigDict()
     c.plan.topology = (
         ""  # a TPU slice to compile for: v5e:2x4 | v6e:2x4 | v5p:2x2x2 | v4:2x2x2 ...; empty: what is here

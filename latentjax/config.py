@@ -42,6 +42,21 @@ POSITIVE = (
     "evaluate.ascent_steps",
     "evaluate.ascent_step_size",
     "evaluate.arithmetic_count",
+    "data.size",
+    "assessor_training.image_size",
+    "assessor_training.batch_size",
+    "assessor_training.learning_rate",
+    "assessor_training.log_every",
+    "assessor_training.validate_every",
+    "assessor_training.generated",
+    "generate.count",
+    "generate.shard_size",
+    "generate.batch_size",
+    "paper.bred",
+    "paper.plain",
+    "paper.fresh",
+    "paper.generations",
+    "paper.baseline_learning_rate",
 )
 NOT_NEGATIVE = (
     "transformer.noise_dim",
@@ -53,6 +68,15 @@ NOT_NEGATIVE = (
     "train.weight_decay",
     "train.clip_norm",
     "train.samples_every",
+    "data.many",
+    "data.none",
+    "assessor_training.num_steps",
+    "assessor_training.warmup_steps",
+    "assessor_training.weight_decay",
+    "assessor_training.clip_norm",
+    "assessor_training.noise",
+    "assessor_training.patience",
+    "assessor_training.workers",
 )
 OPTIONAL = (
     "assessor.output",
@@ -61,8 +85,16 @@ OPTIONAL = (
     "assessor.slope",
     "transformer.noise_dim_y",
     "transformer.num_directions",
+    "assessor_training.image_size",
 )
-SEEDS = ("train.seed", "evaluate.seed")
+# shares below 1
+SHARES = (
+    "data.validation",
+    "assessor_training.label_smoothing",
+    "assessor_training.dropout",
+    "assessor_training.drop_connect",
+)
+SEEDS = ("train.seed", "evaluate.seed", "assessor_training.seed", "generate.seed", "paper.seed")
 CHOICES = {
     "platform": ("any", "cpu", "gpu", "tpu"),
     "precision": ("float32", "bfloat16", "auto"),
@@ -73,6 +105,13 @@ CHOICES = {
     "evaluate.move": ("both", "z", "y"),
     "evaluate.method": ("learned", "ascent", "arithmetic", "random"),
     "evaluate.format": ("png", "jpeg"),
+    "data.kind": ("image_folder", "creativity", "artbreeder_latents"),
+    "data.format": ("png", "jpeg"),
+    "data.balance": ("subsample", "weights", "none"),
+    "assessor_training.output": ("softmax", "sigmoid", "regression"),
+    "assessor_training.optimizer": ("radam", "adam"),
+    "assessor_training.schedule": ("constant", "cosine"),
+    "generate.format": ("png", "jpeg", "array_record"),
 }
 
 
@@ -204,6 +243,9 @@ def check(config: ConfigDict) -> None:
     for field in (*NOT_NEGATIVE, *SEEDS):
         if fields[field] is not None and fields[field] < 0:
             raise InputError(f"config.{field}", f"is {fields[field]}", "give 0 or more")
+    for field in SHARES:
+        if not 0 <= fields[field] < 1:
+            raise InputError(f"config.{field}", f"is {fields[field]}", "give a share from 0 to below 1")
     for field, known in CHOICES.items():
         if fields[field] not in known:
             raise InputError(f"config.{field}", f"{fields[field]!r} is unknown", f"use one of {', '.join(known)}")
