@@ -97,19 +97,22 @@ class Checkpoints:
         """Waits, then frees the manager's threads."""
         self._manager.close()
 
-    def restore(self, template: Any) -> tuple[int, Any] | None:
+    def restore(self, template: Any, *, best: bool = False) -> tuple[int, Any] | None:
         """The newest step that can be read and its state, or None when there is none.
 
         Damaged newer steps are passed over with a warning, and removed at the next `save`.
 
         Args:
             template: a state of the wanted structure; its shapes, dtypes and shardings are what comes back.
+            best: the step with the lowest loss instead, the newest of equals.
 
         Raises:
             InputError: there are checkpoints, but none can be read.
         """
         reasons: dict[int, str] = {}
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        newest_first = sorted(self._manager.all_steps(), reverse=True)
+        order = sorted(newest_first, key=lambda step: self._best.losses[step]) if best else newest_first
+        for step in order:
             try:
                 state = self._restore(step, template)
             except Exception as error:

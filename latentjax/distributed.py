@@ -1,5 +1,7 @@
 """Devices: which platform, the mesh over them, where arrays live, padding of uneven batches."""
 
+import collections
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -81,6 +83,16 @@ def padded(array: np.ndarray, rows: int) -> np.ndarray:
     """The array with its last row repeated up to `rows` rows."""
     missing = rows - len(array)
     return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array
+
+
+def ahead(batches: Iterable[Any], mesh: Mesh, count: int = 2) -> Iterator[Any]:
+    """Batches of NumPy arrays, each process's share of the rows, spread over the devices `count` batches early."""
+    sharding, waiting = by_row(mesh), collections.deque()
+    for batch in batches:
+        waiting.append(jax.tree.map(lambda rows: jax.make_array_from_process_local_data(sharding, rows), batch))
+        if len(waiting) > count:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def constrain(tree: Any, sharding: NamedSharding) -> Any:

@@ -59,6 +59,27 @@ class FixedNorm(nnx.BatchNorm):
         return super().__call__(x).astype(x.dtype)
 
 
+class BatchNorm(FixedNorm):
+    """`FixedNorm`, until the module is told to `train()`: then by the statistics of the batch, on all devices.
+
+    The stored ones move towards them as PyTorch's do, the variance as its unbiased estimate. The batch [B, H, W, C]
+    must have more than one pixel.
+    """
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.use_running_average:
+            return super().__call__(x)
+        exact = at_least_float32(x)
+        mean = exact.mean((0, 1, 2))
+        centred = exact - mean
+        var = jnp.square(centred).mean((0, 1, 2))
+        count, kept = x.size // x.shape[-1], self.momentum
+        self.mean[...] = kept * self.mean[...] + (1 - kept) * mean
+        self.var[...] = kept * self.var[...] + (1 - kept) * var * (count / (count - 1))
+        out = centred * (jax.lax.rsqrt(var + self.epsilon) * self.scale[...]) + self.bias[...]
+        return out.astype(x.dtype)
+
+
 class Conv(nnx.Module):
     """A convolution of stride 1; see `conv`."""
 

@@ -15,7 +15,7 @@ from latentjax.files import write_text
 
 
 class Metrics(NamedTuple):
-    """Of one step; scalars."""
+    """Of one step of the main job; scalars."""
 
     loss: jax.Array
     penalty: jax.Array  # the part of the loss that is not equation (2)
@@ -23,6 +23,14 @@ class Metrics(NamedTuple):
     update_norm: jax.Array
     score: jax.Array
     edited_score: jax.Array
+
+
+class AssessorMetrics(NamedTuple):
+    """Of one step of an assessor's training; scalars."""
+
+    loss: jax.Array
+    grad_norm: jax.Array
+    update_norm: jax.Array
 
 
 class Log:
@@ -33,13 +41,21 @@ class Log:
         checkpoints: what a diverged run can go back to, for the message.
         samples_per_step: of one step.
         first: the step gone on from; what a killed run logged after it is dropped.
+        rate: the config's field of the learning rate, for the message.
     """
 
-    def __init__(self, folder: pathlib.Path, checkpoints: Checkpoints, samples_per_step: int, first: int):
-        self._path, self._first = folder / "metrics.jsonl", first
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        checkpoints: Checkpoints,
+        samples_per_step: int,
+        first: int,
+        rate: str = "train.learning_rate",
+    ):
+        self._path, self._first, self._rate = folder / "metrics.jsonl", first, rate
         drop_after(self._path, first)
         self._checkpoints, self._samples = checkpoints, samples_per_step
-        self._pending: list[Metrics] = []
+        self._pending: list[Metrics | AssessorMetrics] = []
         self._losses: list[float] = []
         self._since = time.perf_counter()
 
@@ -57,7 +73,7 @@ class Log:
 
         return SummaryWriter(str(self._path.parent / "tensorboard"), purge_step=self._first + 1)
 
-    def add(self, metrics: Metrics) -> None:
+    def add(self, metrics: Metrics | AssessorMetrics) -> None:
         """Keeps one step's metrics, still on the device."""
         self._pending.append(metrics)
 
@@ -69,11 +85,11 @@ class Log:
         """
         fetched = jax.device_get(self._pending)
         now = time.perf_counter()
-        means = {name: float(np.mean([getattr(m, name) for m in fetched])) for name in Metrics._fields}
+        means = {name: float(np.mean([getattr(m, name) for m in fetched])) for name in fetched[0]._fields}
         # the update too: no state that is saved holds an inf or a NaN
         if not np.isfinite([means[name] for name in ("loss", "grad_norm", "update_norm")]).all():
             kept = self._checkpoints.latest()
-            todo = "start a new --workdir with a lower --config.train.learning_rate"
+            todo = f"start a new --workdir with a lower --config.{self._rate}"
             what = f"diverged before step {step} (loss {means['loss']:.4g})"
             raise InputError("training", what, f"{todo}; step {kept} is kept" if kept else todo)
         means["samples_per_second"] = len(fetched) * self._samples / (now - self._since)
@@ -92,7 +108,7 @@ class Log:
 
 
 def drop_after(file: pathlib.Path, step: int) -> None:
-    """Drops the lines of metrics.jsonl later than `step`, and one that was cut off."""
+    """Drops the lines of a log later than `step`, and one that was cut off."""
     kept = []
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
         try:

@@ -10,7 +10,7 @@ from flax import nnx
 
 from latentjax.assessors.outputs import Output
 from latentjax.convolutions import Padding, resize
-from latentjax.layers import Conv, DepthwiseConv, FixedNorm, Linear, StridedConv, at_least_float32
+from latentjax.layers import BatchNorm, Conv, DepthwiseConv, Linear, StridedConv, at_least_float32
 
 
 class Stage(NamedTuple):
@@ -94,6 +94,20 @@ def blocks_of(variant: str) -> list[Plan]:
     return plans
 
 
+class Drops(NamedTuple):
+    """What is left out at random in training; what stays is scaled up, so that the mean is the same."""
+
+    key: jax.Array
+    dropout: float  # share of the features before the head
+    drop_connect: float  # share of samples that skip the last block's residual branch; proportionally less before it
+
+    def kept(self, index: int, share: float, shape: tuple[int, ...]) -> jax.Array | None:
+        """Factors of a draw: 0, or 1 / (1 - share); None where nothing is left out."""
+        if not share:
+            return None
+        return jax.random.bernoulli(jax.random.fold_in(self.key, index), 1 - share, shape) / (1 - share)
+
+
 class SqueezeExcite(nnx.Module):
     """Channels weighted by their averages over the map."""
 
@@ -115,8 +129,8 @@ class Block(nnx.Module):
     """Expand, filter each channel, squeeze and excite, project; add the input where shapes allow."""
 
     def __init__(self, plan: Plan, padding: str, epsilon: float, lite: bool, *, rngs: nnx.Rngs):
-        def norm(features: int) -> FixedNorm:
-            return FixedNorm(features, epsilon, rngs=rngs)
+        def norm(features: int) -> BatchNorm:
+            return BatchNorm(features, epsilon, rngs=rngs)
 
         stage, in_features, out_features = plan.stage, plan.in_features, plan.out_features
         width = in_features * stage.expansion
@@ -132,7 +146,8 @@ class Block(nnx.Module):
         self.project_norm = norm(out_features)
         self.residual = plan.stride == 1 and in_features == out_features
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, kept: jax.Array | None = None) -> jax.Array:
+        """Maps [B, H, W, I] -> [B, H', W', O]; `kept` [B] scales the residual branch of each sample."""
         h = x
         if self.expand is not None and self.expand_norm is not None:
             h = self.activation(self.expand_norm(self.expand(h)))
@@ -140,7 +155,9 @@ class Block(nnx.Module):
         if self.squeeze_excite is not None:
             h = self.squeeze_excite(h)
         h = self.project_norm(self.project(h))
-        return h + x if self.residual else h
+        if not self.residual:
+            return h
+        return x + (h if kept is None else h * kept[:, None, None, None].astype(h.dtype))
 
 
 class EfficientNet(nnx.Module):
@@ -181,8 +198,8 @@ class EfficientNet(nnx.Module):
         self.image_size = image_size
         self.mean, self.std = tuple(mean), tuple(std)
 
-        def norm(features: int) -> FixedNorm:
-            return FixedNorm(features, bn_epsilon, rngs=rngs)
+        def norm(features: int) -> BatchNorm:
+            return BatchNorm(features, bn_epsilon, rngs=rngs)
 
         plans, lite = blocks_of(variant), variant.startswith("lite")
         self.activation = activation_of(lite)
@@ -206,14 +223,20 @@ class EfficientNet(nnx.Module):
         images = resize(images, self.image_size)
         return (images - jnp.array(self.mean, images.dtype)) / jnp.array(self.std, images.dtype)
 
+    def classify(self, inputs: jax.Array, drops: Drops | None = None) -> jax.Array:
+        """Normalised images [B, H, W, 3] -> class logits [B, num_classes], float32; `drops` are for training."""
+        x = self.activation(self.stem_norm(self.stem(inputs.astype(self.stem.kernel.dtype))))
+        count = len(self.blocks)
+        for i, block in enumerate(self.blocks):
+            x = block(x, drops and drops.kept(i, drops.drop_connect * i / count, x.shape[:1]))
+        x = self.activation(self.head_norm(self.head(x)))
+        features = at_least_float32(x).mean((1, 2))
+        kept = drops and drops.kept(count, drops.dropout, features.shape)
+        return self.classifier(features if kept is None else features * kept)
+
     def logits(self, images: jax.Array) -> jax.Array:
         """Images [B, H, W, 3] in [-1, 1] -> class logits [B, num_classes], float32."""
-        x = self.preprocess(images).astype(self.stem.kernel.dtype)
-        x = self.activation(self.stem_norm(self.stem(x)))
-        for block in self.blocks:
-            x = block(x)
-        x = self.activation(self.head_norm(self.head(x)))
-        return self.classifier(at_least_float32(x).mean((1, 2)))
+        return self.classify(self.preprocess(images))
 
     def statistic(self, images: jax.Array) -> jax.Array:
         """Images [B, H, W, 3] in [-1, 1] -> what centre and slope act on, [B] float32."""
