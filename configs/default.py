@@ -131,12 +131,12 @@ def get_config() -> config_dict.ConfigDict:
     c.assessor_training.flip = False  # left and right, at random
     c.assessor_training.dropout = 0.2  # before the head
     c.assessor_training.drop_connect = 0.2  # of the last block's residual branch; less in the earlier ones
+    c.assessor_training.norm_momentum = 0.99  # of the norms' statistics; hundreds of steps want less
     c.assessor_training.seed = 0
     c.assessor_training.log_every = 50
     c.assessor_training.validate_every = 1000  # steps; a checkpoint each time
     c.assessor_training.patience = 0  # validations without a better one before it stops; 0: never
     c.assessor_training.workers = 0  # processes that read pictures; 0: threads
-    c.assessor_training.generated = 256  # images of generator.weights that the report looks at, where it is set
 
     c.generate = config_dict.ConfigDict()  # --job=generate
     c.generate.latents = ""  # a folder or file of Artbreeder JSON; empty: sampled, see latents.classes, .truncation

@@ -110,6 +110,7 @@ class Checkpoints:
             InputError: there are checkpoints, but none can be read.
         """
         reasons: dict[int, str] = {}
+        self._manager.wait_until_finished()  # what is still being saved counts
         newest_first = sorted(self._manager.all_steps(), reverse=True)
         order = sorted(newest_first, key=lambda step: self._best.losses[step]) if best else newest_first
         for step in order:

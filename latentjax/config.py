@@ -48,7 +48,6 @@ POSITIVE = (
     "assessor_training.learning_rate",
     "assessor_training.log_every",
     "assessor_training.validate_every",
-    "assessor_training.generated",
     "generate.count",
     "generate.shard_size",
     "generate.batch_size",
@@ -93,6 +92,7 @@ SHARES = (
     "assessor_training.label_smoothing",
     "assessor_training.dropout",
     "assessor_training.drop_connect",
+    "assessor_training.norm_momentum",
 )
 SEEDS = ("train.seed", "evaluate.seed", "assessor_training.seed", "generate.seed", "paper.seed")
 CHOICES = {

@@ -117,3 +117,29 @@ def drop_after(file: pathlib.Path, step: int) -> None:
         except (ValueError, KeyError, TypeError):
             continue
     write_text(file, "".join(kept))
+
+
+class Validations:
+    """validation.jsonl: what an assessor reached on the validation split, one line a validation.
+
+    Args:
+        file: where.
+        first: the step gone on from; what a killed run wrote after it is dropped.
+    """
+
+    def __init__(self, file: pathlib.Path, first: int):
+        self._file = file
+        drop_after(file, first)
+        lines = file.read_text(encoding="utf-8").splitlines()
+        self._scores = [float(json.loads(line)["selection"]) for line in lines]
+
+    def add(self, step: int, measured: dict[str, Any], score: float) -> None:
+        """Writes what was measured; `score` is what the best is chosen by, higher is better."""
+        with open(self._file, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "selection": score, **measured}) + "\n")
+        self._scores.append(score)
+
+    def stale(self, patience: int) -> bool:
+        """Whether the last `patience` validations brought nothing better than those before; never with 0."""
+        since = self._scores[-patience:]
+        return 0 < patience < len(self._scores) and max(since) <= max(self._scores[:-patience])

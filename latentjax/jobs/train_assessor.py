@@ -1,0 +1,212 @@
+"""Trains an assessor on pictures: one jitted, donated, sharded step; the best by validation is exported."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import logging
+from flax import nnx
+from tqdm import tqdm
+
+from latentjax import data, distributed, forms, networks, precision, weights
+from latentjax.assessor_objective import AssessorState, make_step, normalised
+from latentjax.checkpoints import Checkpoints
+from latentjax.config import ConfigDict
+from latentjax.data import pipeline
+from latentjax.jobs import assessor_report
+from latentjax.jobs.assessor_report import Predictions
+from latentjax.jobs.students import Student, new_student, starting_weights
+from latentjax.jobs.train import optimizer
+from latentjax.jobs.workbench import start
+from latentjax.metrics import Log, Validations
+from latentjax.report import classification
+from latentjax.run_folder import RunFolder
+
+
+class Lesson(NamedTuple):
+    """The job's tools."""
+
+    config: ConfigDict
+    folder: RunFolder
+    mesh: jax.sharding.Mesh
+    examples: data.Set
+    student: Student
+
+    @property
+    def image_size(self) -> int:
+        """Side of the network's input in pixels."""
+        return self.student.config["image_size"]
+
+
+def run(config: ConfigDict, workdir: str) -> None:
+    """Prepares the pictures, trains, going on from the latest checkpoint, exports the best, reports.
+
+    Raises:
+        InputError: something in the config, the workdir, the pictures or the weights is wrong, or training diverged.
+    """
+    folder = RunFolder(workdir, config)
+    start(config)
+    forms.choose(config.forms)
+    mesh = distributed.data_mesh()
+    distributed.check_divisible(config.assessor_training.batch_size, mesh, "config.assessor_training.batch_size")
+    beginning, source = starting_weights(config), assessor_report.source_of(config)
+    preparation = data.check(config.data, config.data.folder or folder.path / "data")
+    folder.create()
+    examples = preparation.finish()
+    student = new_student(config, examples, beginning)
+    facts = {"data_sha256": examples.sha256, "start_sha256": student.sha256}
+    folder.refuse_other_weights(**facts)
+    folder.write_run(**facts, mesh=dict(mesh.shape))
+    lesson = Lesson(config, folder, mesh, examples, student)
+    predict = predictor(lesson)
+    checkpoints = Checkpoints(config.checkpoints.folder or folder.path / "checkpoints", config.checkpoints.keep)
+    try:
+        best, state = learn(lesson, checkpoints, predict)
+    finally:
+        checkpoints.close()
+    logging.info("the best validation was that of step %d", best)
+    predictions = predict(state)
+    assessor = export(lesson, state, predictions)
+    assessor_report.write(folder.path, assessor, examples, predictions, source)
+
+
+def learn(
+    lesson: Lesson, checkpoints: Checkpoints, predict: Callable[[AssessorState], Predictions]
+) -> tuple[int, AssessorState]:
+    """Trains to the end, from the latest checkpoint; the best step and its state."""
+    settings, student = lesson.config.assessor_training, lesson.student
+    chain = optimizer(settings)
+    state = AssessorState(jnp.zeros([], jnp.int32), student.params, student.statistics, chain.init(student.params))
+    state = jax.device_put(state, distributed.replicated(lesson.mesh))
+    first, state = checkpoints.restore(state) or (0, state)
+    if first:
+        logging.info("going on from step %d of %d", first, settings.num_steps)
+    validations = Validations(lesson.folder.path / "validation.jsonl", first)
+    if first < settings.num_steps and not validations.stale(settings.patience):
+        state = loop(lesson, chain, checkpoints, validations, predict, state)
+    return checkpoints.restore(state, best=True) or (0, state)
+
+
+def loop(
+    lesson: Lesson,
+    chain: optax.GradientTransformation,
+    checkpoints: Checkpoints,
+    validations: Validations,
+    predict: Callable[[AssessorState], Predictions],
+    state: AssessorState,
+) -> AssessorState:
+    """Steps until num_steps or until no validation gets better, in one order: step, log, validate, save."""
+    settings, first = lesson.config.assessor_training, int(state.step)
+    compiled, unit, total = compiled_step(lesson, chain), settings.batch_size, settings.num_steps
+    with (
+        Log(lesson.folder.path, checkpoints, unit, first, "assessor_training.learning_rate") as log,
+        tqdm(total=total * unit, initial=first * unit, unit=" pictures", unit_scale=True, desc="train") as bar,
+    ):
+        for step, batch in enumerate(training_batches(lesson, first), first + 1):
+            state, metrics = compiled(state, batch)
+            log.add(metrics)
+            validates = step == total or step % settings.validate_every == 0
+            if validates or step % settings.log_every == 0:
+                bar.set_postfix(loss=f"{log.write(step):.4f}", step=step)
+            bar.update(unit)
+            if validates:
+                measured = predict(state).metrics
+                score = classification.selection(measured)
+                validations.add(step, measured, score)
+                checkpoints.save(step, state, -score)
+            if step == total or validations.stale(settings.patience):
+                break
+    return state
+
+
+def training_batches(lesson: Lesson, first: int) -> Iterator[Any]:
+    """The batches after step `first`, on the devices two steps ahead."""
+    settings = lesson.config.assessor_training
+    batches = pipeline.batches(
+        lesson.examples.source("train"),
+        lesson.image_size,
+        settings.batch_size,
+        settings.seed,
+        start=first,
+        process=(jax.process_index(), jax.process_count()),
+        workers=settings.workers,
+    )
+    return distributed.ahead(batches, lesson.mesh)
+
+
+def compiled_step(lesson: Lesson, chain: optax.GradientTransformation) -> Any:
+    """(state, batch) -> (state, metrics), jitted; the state is donated."""
+    student, settings = lesson.student, lesson.config.assessor_training
+    half = precision.chosen(lesson.config.precision, lesson.mesh) == "bfloat16"
+    return jax.jit(
+        make_step(student.training, student.recipe, chain, settings.seed, bfloat16=half),
+        donate_argnums=0,
+        out_shardings=distributed.replicated(lesson.mesh),
+        compiler_options=distributed.compiler_options(lesson.mesh),
+    )
+
+
+def predictor(lesson: Lesson) -> Callable[[AssessorState], Predictions]:
+    """A function of the state that classifies all validation pictures."""
+    student, examples = lesson.student, lesson.examples
+    recipe, rows = student.recipe, distributed.by_row(lesson.mesh)
+    size = distributed.shareable(lesson.config.assessor_training.batch_size, lesson.mesh)
+
+    @jax.jit
+    def classify(params: Any, statistics: Any, images: jax.Array) -> jax.Array:
+        module = nnx.merge(student.inference, params, statistics)
+        return module.classify(normalised(images, recipe)) * recipe.deviation + recipe.centre
+
+    def predict(state: AssessorState) -> Predictions:
+        labels, outputs = [], []
+        for batch in pipeline.in_order(examples.source("validation"), lesson.image_size, size):
+            count = batch["rows"]
+            found = classify(state.params, state.statistics, jax.device_put(batch["image"], rows))
+            outputs.append(np.asarray(found)[:count])
+            labels.append(batch["label"][:count])
+        found, targets = np.concatenate(outputs), np.concatenate(labels)
+        return Predictions(targets, found, classification.measure(recipe.output, found, targets, examples.names))
+
+    return predict
+
+
+CARD = """# An assessor
+
+Trained by latentjax on the pictures of `{folder}` ({counts}), {steps} steps. Classes: {names}. On the validation
+split: {measured}.
+
+    A = latentjax.load_assessor("{path}")
+    scores = A(images)      # images [B, H, W, 3] in [-1, 1]
+
+Settings: `{config}`. A score is what this network learned from these pictures and labels, not the property itself.
+"""
+
+
+def export(lesson: Lesson, state: AssessorState, predictions: Predictions) -> networks.Assessor:
+    """Writes assessor/, a model folder with a card; with assessor.calibrate its head has the fitted temperature."""
+    config, examples, path = lesson.student.config, lesson.examples, lesson.folder.path / "assessor"
+    arrays = jax.device_get(weights.named(state.params) | weights.named(state.statistics))
+    source = {"file": "", "sha256": "", "step": int(state.step), "data_sha256": examples.sha256}
+    source |= {"classes": list(examples.names)}
+    if lesson.config.assessor.calibrate and config["output"] != "regression":
+        temperature = classification.temperature(predictions.outputs, predictions.labels, config["output"])
+        arrays |= {name: arrays[name] / np.float32(temperature) for name in ("classifier/kernel", "classifier/bias")}
+        source["temperature"] = temperature
+    shown = ("accuracy", "f1", "auc", "ece", "r2", "mae")
+    measured = ", ".join(f"{name} {predictions.metrics[name]:.3f}" for name in shown if predictions.metrics.get(name))
+    card = CARD.format(
+        folder=examples.folder,
+        counts=json.dumps(examples.counts),
+        steps=int(state.step),
+        names=", ".join(examples.names) or "none, a number is predicted",
+        measured=measured,
+        path=path,
+        config=json.dumps(config),
+    )
+    weights.save(path, arrays, "efficientnet", config, source, card=card, replace=True)
+    logging.info("the assessor is in %s (%s)", path, measured)
+    return networks.load_assessor(path)
