@@ -96,6 +96,11 @@ class Assessor(Network):
         """How class logits become scores; None for an image property."""
         return getattr(self._module, "output", None)
 
+    @property
+    def image_size(self) -> int | None:
+        """Side in pixels to which it resizes images; None for an image property, which does not."""
+        return getattr(self._module, "image_size", None)
+
     def logits(self, images: jax.Array) -> jax.Array:
         """The score before its squashing: class logits [B, n], or [B] for an image property."""
         return self._jitted(self.state, images, method="logits")

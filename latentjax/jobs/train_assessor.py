@@ -53,6 +53,7 @@ def run(config: ConfigDict, workdir: str) -> None:
     forms.choose(config.forms)
     mesh = distributed.data_mesh()
     distributed.check_divisible(config.assessor_training.batch_size, mesh, "config.assessor_training.batch_size")
+    classification.scikit_learn_metrics()  # told now, and not at the first validation
     beginning, source = starting_weights(config), assessor_report.source_of(config)
     preparation = data.check(config.data, config.data.folder or folder.path / "data")
     folder.create()

@@ -5,11 +5,10 @@ import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image
 
 from latentjax.errors import InputError
-from latentjax.pictures import save
 from latentjax.properties import PROPERTIES
+from latentjax.report.drawing import drawable, legend, new_figure, write
 from latentjax.report.statistics import at, bootstrap_ci, complete
 
 COLUMNS = 3
@@ -20,11 +19,6 @@ def _names(runs: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
     met = dict.fromkeys(name for values in runs.values() for name in values)
     first = [name for name in ("score", *PROPERTIES) if name in met]
     return first + [name for name in met if name not in first]
-
-
-def _drawable(text: str) -> str:
-    """Matplotlib refuses lone surrogates, which undecodable file names have: they are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _panel(axes, name: str, alphas: np.ndarray, runs: Mapping[str, Mapping[str, np.ndarray]], bounded: bool) -> None:
@@ -42,7 +36,7 @@ def _panel(axes, name: str, alphas: np.ndarray, runs: Mapping[str, Mapping[str, 
             axes.plot(
                 alphas, np.clip(requested, 0, 1) if bounded else requested, color=colour, linestyle="--", linewidth=1
             )
-    axes.set_title(_drawable(name), parse_math=False)
+    axes.set_title(drawable(name), parse_math=False)
     axes.set_xlabel("alpha")
     axes.grid(alpha=0.3)
 
@@ -55,13 +49,8 @@ def _legend(figure, labels: Sequence[str]) -> None:
     if len(labels) > 1:
         lines = [Line2D([], [], color=f"C{index}", marker="o", markersize=3) for index in range(len(labels))]
         entries = [*zip(lines, labels, strict=True), *entries]
-    # Texts are set afterwards: matplotlib hides labels that start with "_" and reads "$" as mathematics.
-    legend = figure.legend(
-        [handle for handle, _ in entries], [" "] * len(entries), loc="outside lower center", ncols=COLUMNS
-    )
-    for text, (_, label) in zip(legend.get_texts(), entries, strict=True):
-        text.set_parse_math(False)
-        text.set_text(_drawable(label))
+    handles, texts = zip(*entries, strict=True)
+    legend(figure, handles, texts, loc="outside lower center", ncols=COLUMNS)
 
 
 def draw(
@@ -90,11 +79,6 @@ def draw(
     Raises:
         InputError: nothing to draw, or matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("matplotlib", "is not installed", "run: pip install matplotlib") from error
     names = _names(runs)
     if not names:
         raise InputError("curves", "have nothing to draw", "give at least one run with scores")
@@ -104,12 +88,9 @@ def draw(
         label: {name: np.asarray(array)[:, order] for name, array in values.items()} for label, values in runs.items()
     }
     columns, rows = min(COLUMNS, len(names)), math.ceil(len(names) / COLUMNS)
-    # A figure of its own, without pyplot, leaves a notebook's backend alone.
-    figure = Figure(figsize=(4.2 * columns, 3.2 * rows + 0.8), dpi=120, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure = new_figure(4.2 * columns, 3.2 * rows + 0.8)
     for index, name in enumerate(names):
         _panel(figure.add_subplot(rows, columns, index + 1), name, ascending, runs, bounded)
     _legend(figure, list(runs))
-    figure.suptitle(_drawable(title), parse_math=False, wrap=True)
-    canvas.draw()
-    return save(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"), path)
+    figure.suptitle(drawable(title), parse_math=False, wrap=True)
+    return write(figure, path)

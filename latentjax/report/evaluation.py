@@ -14,6 +14,7 @@ from latentjax.errors import InputError
 from latentjax.files import write_json, write_text
 from latentjax.latents import Latent
 from latentjax.report import curves, gallery, statistics
+from latentjax.run_folder import refuse_other_facts
 
 
 class Strip(NamedTuple):
@@ -63,16 +64,7 @@ def finished_strips(folder: pathlib.Path, facts: dict[str, Any], strips: list[St
     Raises:
         InputError: it is of other weights, alphas or latents.
     """
-    header = folder / "evaluation.json"
-    if header.exists():
-        try:
-            known = dict(json.loads(header.read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(header, f"is damaged ({error!r})", "choose another --config.evaluate.name") from error
-        differing = [name for name in facts if known.get(name) != facts[name]]
-        if differing:
-            what = f"was made with another {' and '.join(differing)}"
-            raise InputError(folder, what, "choose another --config.evaluate.name")
+    refuse_other_facts(folder / "evaluation.json", facts, "--config.evaluate.name")
     log = folder / "strips.jsonl"
     records = {}
     for line in log.read_text().splitlines() if log.exists() else ():
