@@ -35,12 +35,14 @@ class Latent:
         z: [Z] float32, already scaled by its truncation, never zero.
         y: [K] float32 class weights.
         source: ``{"file": basename, "sha256": of the file}`` or ``{"seed": s, "index": i}``.
+        truncation: as its file tells; None where none does.
     """
 
     name: str
     z: np.ndarray
     y: np.ndarray
     source: dict
+    truncation: float | None = None
 
     @property
     def key(self) -> str:
@@ -193,7 +195,7 @@ def _latent(entry: object, name: object, source: dict, where: str, latent_dim: i
     if not isinstance(name, str) or not name:
         raise InputError(where, f'"name" is {_value(name)}, not a name', _MEND)
     z, y = _z(entry["latent"], where, latent_dim), _y(entry["classes"], where, num_classes)
-    return Latent(_printable(name), z, y, dict(source))
+    return Latent(_printable(name), z, y, dict(source), truncation if "truncation" in entry else None)
 
 
 def _z(numbers: list, where: str, latent_dim: int) -> np.ndarray:
