@@ -69,6 +69,8 @@ class BatchNorm(FixedNorm):
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.use_running_average:
             return super().__call__(x)
+        assert self.scale is not None  # nor the bias: nnx makes both unless told otherwise
+        assert self.bias is not None
         exact = at_least_float32(x)
         mean = exact.mean((0, 1, 2))
         centred = exact - mean
