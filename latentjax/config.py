@@ -254,34 +254,42 @@ def check(config: ConfigDict) -> None:
     except (TypeError, ValueError):
         todo = "use texts, finite numbers, True and False in it"
         raise InputError("config.assessor.terms", f"is {_shown(fields['assessor.terms'])}", todo) from None
+    _check_pictures(fields, "evaluate")
+    _check_pictures(fields, "generate")
     _check_evaluation(fields)
 
 
 def _check_evaluation(fields: dict[str, Any]) -> None:
-    alphas, seeds, name = (fields[f"evaluate.{field}"] for field in ("alphas", "noise_seeds", "name"))
-    if not alphas or any(type(a) not in (int, float) or not abs(a) < 1e3 for a in alphas):
-        todo = "give finite numbers, such as '(-0.5, 0.0, 0.5)'"
-        raise InputError("config.evaluate.alphas", f"is {_shown(alphas)}", todo)
-    if len({round(alpha, 6) for alpha in alphas}) < len(alphas):
-        raise InputError("config.evaluate.alphas", f"is {_shown(alphas)}", "give each alpha once")
+    if not fields["evaluate.alphas"]:
+        raise InputError("config.evaluate.alphas", "is empty", "give numbers, such as '(-0.5, 0.0, 0.5)'")
     if not 0 < fields["evaluate.arithmetic_share"] <= 0.5:
         raise InputError("config.evaluate.arithmetic_share", "is not in (0, 0.5]", "give a share such as 0.25")
-    if not 1 <= fields["evaluate.jpeg_quality"] <= 95:
-        raise InputError("config.evaluate.jpeg_quality", "is not in 1 to 95", "give a quality such as 90")
-    if not seeds or any(type(seed) is not int or not 0 <= seed < 2**32 for seed in seeds):
-        todo = "give integers from 0 to 4294967295, such as '(0, 1, 2)'"
-        raise InputError("config.evaluate.noise_seeds", f"is {_shown(seeds)}", todo)
-    if len(set(seeds)) < len(seeds):
-        raise InputError("config.evaluate.noise_seeds", f"is {_shown(seeds)}", "give each seed once")
     for end in ("plus", "minus"):
         if fields[f"evaluate.{end}"] and fields["evaluate.method"] != "arithmetic":
             raise InputError(
                 f"config.evaluate.{end}", "is for the method arithmetic", "add --config.evaluate.method=arithmetic"
             )
+
+
+def _check_pictures(fields: dict[str, Any], group: str) -> None:
+    """What evaluate and generate have in common."""
+    alphas, seeds, name = (fields[f"{group}.{field}"] for field in ("alphas", "noise_seeds", "name"))
+    if any(type(a) not in (int, float) or not abs(a) < 1e3 for a in alphas):
+        todo = "give finite numbers, such as '(-0.5, 0.0, 0.5)'"
+        raise InputError(f"config.{group}.alphas", f"is {_shown(alphas)}", todo)
+    if len({round(alpha, 6) for alpha in alphas}) < len(alphas):
+        raise InputError(f"config.{group}.alphas", f"is {_shown(alphas)}", "give each alpha once")
+    if not 1 <= fields[f"{group}.jpeg_quality"] <= 95:
+        raise InputError(f"config.{group}.jpeg_quality", "is not in 1 to 95", "give a quality such as 90")
+    if not seeds or any(type(seed) is not int or not 0 <= seed < 2**32 for seed in seeds):
+        todo = "give integers from 0 to 4294967295, such as '(0, 1, 2)'"
+        raise InputError(f"config.{group}.noise_seeds", f"is {_shown(seeds)}", todo)
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"config.{group}.noise_seeds", f"is {_shown(seeds)}", "give each seed once")
     # a leading dot could name the run folder itself
     if name and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,119}", name):
         todo = "use up to 120 letters, digits, '_', '-', and '.' after the first"
-        raise InputError("config.evaluate.name", f"is {_shown(name)}", todo)
+        raise InputError(f"config.{group}.name", f"is {_shown(name)}", todo)
 
 
 def _shown(value: Any) -> str:

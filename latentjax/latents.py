@@ -6,7 +6,9 @@ files come through `artbreeder`.
 """
 
 import functools
+import itertools
 import numbers
+from collections.abc import Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +17,14 @@ import numpy as np
 from latentjax.artbreeder import Latent, read, safe_name, stacked
 from latentjax.class_vectors import ClassVectors, parse, sample_y
 from latentjax.errors import InputError
+from latentjax.overlap import one_ahead
 
 __all__ = [
     "Latent",
     "check_truncation",
     "clip_alpha",
     "draw",
+    "drawn",
     "read",
     "safe_name",
     "sample_alpha",
@@ -36,6 +40,7 @@ _MIN_TRUNCATION = 1e-6
 _MARGIN = 2.0**-20
 # folded into the seed before the index: no training step gets this far, so no training draw is repeated
 _EVALUATION = 0x6C617465
+_BLOCK = 64  # latents that one call draws
 
 
 def sample_z(key: jax.Array, batch: int, latent_dim: int, truncation: float = 1.0) -> jax.Array:
@@ -152,22 +157,47 @@ def sample_latents(
     Raises:
         InputError: for a bad seed, truncation or classes.
     """
+    return list(drawn(range(count), seed, latent_dim, num_classes, truncation, classes))
+
+
+def drawn(
+    indices: Iterable[int],
+    seed: int,
+    latent_dim: int,
+    num_classes: int,
+    truncation: float = 1.0,
+    classes: str | ClassVectors = "onehot",
+) -> Iterator[Latent]:
+    """The latents of these indices among those of `sample_latents`, in memory a block at a time.
+
+    Args:
+        indices: which, in an order that has those of a block (0 to 63, 64 to 127, ...) together; any may come again.
+        seed, latent_dim, num_classes, truncation, classes: as there.
+
+    Raises:
+        InputError: for a bad seed, truncation or classes.
+    """
     key = jax.random.fold_in(_seed_key(seed), _EVALUATION)
-    truncation = check_truncation(truncation)
-    vectors = parse(classes, num_classes)
-    latents = []
-    for index in range(count):
-        # one compiled function of one index: a batched draw could round differently with the count
-        z, y = _one_latent(jax.random.fold_in(key, index), latent_dim, truncation, vectors)
-        source = {"seed": seed, "index": index}
-        latents.append(Latent(f"seed{seed}-{index:05d}", np.asarray(z), np.asarray(y), source))
-    return latents
+    truncation, vectors = check_truncation(truncation), parse(classes, num_classes)
+    blocks = itertools.groupby(indices, lambda index: index // _BLOCK)
+    draws = ((list(members), _block(key, block * _BLOCK, latent_dim, truncation, vectors)) for block, members in blocks)
+    # the next block is asked for before the caller gives the device other work, behind which it would wait
+    for members, block in one_ahead(draws):
+        z, y = jax.device_get(block)
+        for index in members:
+            row, source = index % _BLOCK, {"seed": seed, "index": index}
+            yield Latent(f"seed{seed}-{index:05d}", z[row], y[row], source)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def _one_latent(key: jax.Array, latent_dim: int, truncation: float, vectors: ClassVectors):
-    key_z, key_y = jax.random.split(key)
-    return sample_z(key_z, 1, latent_dim, truncation)[0], vectors.sample(key_y, 1)[0]
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _block(key: jax.Array, first: jax.Array | int, latent_dim: int, truncation: float, vectors: ClassVectors):
+    """z [_BLOCK, Z] and y [_BLOCK, K]; one after the other: rows of a batched draw could round differently."""
+
+    def one(index: jax.Array) -> tuple[jax.Array, jax.Array]:
+        key_z, key_y = jax.random.split(jax.random.fold_in(key, index))
+        return sample_z(key_z, 1, latent_dim, truncation)[0], vectors.sample(key_y, 1)[0]
+
+    return jax.lax.map(one, first + jnp.arange(_BLOCK))
 
 
 def _seed_key(seed: int) -> jax.Array:

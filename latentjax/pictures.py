@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import io
 import math
 import os
 import pathlib
@@ -141,6 +142,16 @@ def overview(strips: Sequence[Image.Image], labels: Sequence[str], *, title: str
     return canvas
 
 
+def encoded(image: Image.Image, ending: str, quality: int = 90) -> bytes:
+    """A file's bytes: a JPEG for "jpg" or "jpeg", whose colours are not subsampled, else a PNG."""
+    stream = io.BytesIO()
+    if ending in ("jpg", "jpeg"):
+        image.save(stream, format="JPEG", quality=quality, subsampling=0)
+    else:
+        image.save(stream, format="PNG")
+    return stream.getvalue()
+
+
 def save(image: Image.Image, path: str | os.PathLike, quality: int = 90) -> str:
     """Writes `image` as JPEG (.jpg, .jpeg) or PNG, to the side and then renamed, so that no reader meets half a file.
 
@@ -149,7 +160,7 @@ def save(image: Image.Image, path: str | os.PathLike, quality: int = 90) -> str:
     Args:
         image: what to write.
         path: where.
-        quality: of a JPEG, 1 to 95; its colours are not subsampled.
+        quality: of a JPEG, 1 to 95.
 
     Returns:
         The sha256 of the file's bytes, in hex.
@@ -158,12 +169,9 @@ def save(image: Image.Image, path: str | os.PathLike, quality: int = 90) -> str:
     # Short, because a long name with something added may exceed what the file system takes.
     aside = path.with_name(f".{os.getpid()}-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.part")
     try:
-        if path.suffix.lower() in (".jpg", ".jpeg"):
-            image.save(aside, format="JPEG", quality=quality, subsampling=0)
-        else:
-            image.save(aside, format="PNG")
-        digest = hashlib.sha256(aside.read_bytes()).hexdigest()
+        data = encoded(image, path.suffix.lower().removeprefix("."), quality)
+        aside.write_bytes(data)
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-    return digest
+    return hashlib.sha256(data).hexdigest()

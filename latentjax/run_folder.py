@@ -60,7 +60,8 @@ class RunFolder:
         """The config of an earlier start."""
         file = self.path / "config.json"
         if not file.exists():
-            if self.path.is_dir() and any(self.path.iterdir()):
+            # a process that was killed at the wrong moment, or is at it now, leaves half a config.json under its name
+            if self.path.is_dir() and any(not path.name.startswith(".config.json.") for path in self.path.iterdir()):
                 raise InputError(self.path, "is neither empty nor a run folder", "name another --workdir")
             if self.path.exists() and not self.path.is_dir():
                 raise InputError(self.path, "is a file", "name a folder with --workdir")
@@ -113,6 +114,29 @@ class RunFolder:
             **facts,
         }
         write_json(self.path / "run.json", record)
+
+
+def refuse_other_facts(header: pathlib.Path, facts: dict[str, Any], field: str) -> dict[str, Any]:
+    """A folder of results is gone on with under the facts that it was made with; what its header says, {} without one.
+
+    Args:
+        header: a JSON file in the folder.
+        facts: what must be the same.
+        field: where the user names the folder.
+
+    Raises:
+        InputError: a fact differs, or the header is damaged.
+    """
+    if not header.exists():
+        return {}
+    try:
+        known = dict(json.loads(header.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(header, f"is damaged ({error!r})", f"choose another {field}") from error
+    if differing := [name for name in facts if known.get(name) != facts[name]]:
+        what = f"was made with another {' and '.join(differing)}"
+        raise InputError(header.parent, what, f"choose another {field}")
+    return known
 
 
 def git_revision() -> str:

@@ -216,6 +216,14 @@ def test_an_unknown_field_is_refused_with_the_nearest(field, nearest):
         ("evaluate.name", "a/b"),
         ("evaluate.name", "a\n"),
         ("evaluate.name", "a" * 121),
+        ("evaluate.jpeg_quality", 96),
+        ("generate.seed", 2**32),
+        ("generate.alphas", (0.3, float("nan"))),
+        ("generate.alphas", (0.3, 0.3)),
+        ("generate.noise_seeds", ()),
+        ("generate.noise_seeds", (0, 0)),
+        ("generate.jpeg_quality", 0),
+        ("generate.name", "a/b"),
     ],
 )
 def test_a_value_that_no_job_can_run_with_is_refused(field, value):

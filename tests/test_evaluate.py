@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import latentjax
-from latentjax import latents, networks, objective, pictures, weights
+from latentjax import latents, networks, objective, overlap, pictures, weights
 from latentjax.errors import InputError
 from latentjax.files import sha256_of
 from latentjax.jobs import evaluate, workbench
@@ -316,7 +316,7 @@ def test_a_stopped_evaluation_goes_on_where_it_was(config, tmp_path, monkeypatch
         return write_strip(*args)
 
     monkeypatch.setattr(evaluate, "write_strip", failing)
-    monkeypatch.setattr(evaluate, "ThreadPoolExecutor", lambda _: Here())
+    monkeypatch.setattr(overlap, "ThreadPoolExecutor", lambda _: Here())
     with pytest.raises(KeyboardInterrupt):
         again(config, tmp_path / "run")
     monkeypatch.undo()

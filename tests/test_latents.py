@@ -204,6 +204,24 @@ def test_sampled_latents_do_not_depend_on_their_count():
     assert all(latent.y.sum() == latent.y[2] + latent.y[4] == 1 for latent in many)
 
 
+def test_any_of_the_sampled_latents_can_be_drawn_without_the_others():
+    wanted = latents.sample_latents(200, 5, 12, 10, 0.7, "mixture:3")
+    indices = [3, 3, 63, 64, 199]
+    found = list(latents.drawn(indices, 5, 12, 10, 0.7, "mixture:3"))
+    assert [latent.name for latent in found] == [wanted[i].name for i in indices]
+    for index, latent in zip(indices, found, strict=True):
+        np.testing.assert_array_equal(latent.z, wanted[index].z)
+        np.testing.assert_array_equal(latent.y, wanted[index].y)
+        assert latent.source == wanted[index].source == {"seed": 5, "index": index}
+
+
+def test_a_block_of_them_is_drawn_when_it_is_needed():
+    asked = []
+    found = latents.drawn((asked.append(i) or i for i in range(10**9)), 0, 4, 4)
+    assert next(found).name == "seed0-00000"
+    assert len(asked) <= 3 * 64  # this block, the next, and the index that ends it
+
+
 def test_sampled_latents_are_not_those_of_training():
     trained = {row.tobytes() for step in range(20) for row in np.asarray(latents.draw(0, step, **DRAW)["z"])}
     assert not trained & {latent.z.tobytes() for latent in latents.sample_latents(20, 0, 16, 10)}

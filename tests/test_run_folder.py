@@ -104,6 +104,12 @@ def test_a_damaged_config_json_is_named(workdir, text):
     assert refusal(workdir, default.get_config()).startswith(f"{workdir}/config.json: is damaged (")
 
 
+def test_killed_before_it_had_a_config_it_is_a_new_run_folder(tmp_path):
+    (tmp_path / ".config.json.123").write_text("{")
+    RunFolder(str(tmp_path), default.get_config()).create()
+    assert (tmp_path / "config.json").exists()
+
+
 def test_a_place_that_cannot_be_a_run_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "foreign").mkdir()

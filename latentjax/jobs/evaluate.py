@@ -3,7 +3,6 @@
 import json
 import pathlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -18,6 +17,7 @@ from latentjax.errors import InputError
 from latentjax.jobs import methods
 from latentjax.jobs.workbench import Workbench, prepare
 from latentjax.latents import Latent
+from latentjax.overlap import in_threads, one_ahead
 from latentjax.properties import PROPERTIES
 from latentjax.report.evaluation import (
     Strip,
@@ -100,13 +100,11 @@ class Evaluation:
         self, params: Any, strips: list[Strip], direction: int = 0
     ) -> Iterator[tuple[Strip, np.ndarray, dict[str, list[float]]]]:
         """Strip, its tiles [A, R, R, 3] uint8 and its measures, for each strip; the last batch is padded."""
-        running: list[tuple[list[Strip], Any]] = []
-        for start in range(0, len(strips), self.batch):
-            group = strips[start : start + self.batch]
-            running.append((group, self._sweep(params, self.bench.frozen, self._rows(group), np.int32(direction))))
-            if len(running) > 1:  # the device works on the next batch while this one is fetched and drawn
-                yield from self._fetched(*running.pop(0))
-        for group, swept in running:
+        groups = (strips[start : start + self.batch] for start in range(0, len(strips), self.batch))
+        frozen, chosen = self.bench.frozen, np.int32(direction)
+        started = ((group, self._sweep(params, frozen, self._rows(group), chosen)) for group in groups)
+        # the device works on the next batch while this one is fetched and drawn
+        for group, swept in one_ahead(started):
             yield from self._fetched(group, swept)
 
     def _fetched(self, group: list[Strip], swept: Any) -> Iterator[tuple[Strip, np.ndarray, dict[str, list[float]]]]:
@@ -117,11 +115,7 @@ class Evaluation:
 
     def _rows(self, group: list[Strip]) -> Any:
         """z, y and noise of a batch; the noise depends on the latent and the seed, not on its neighbours."""
-        noises: list[Any] = []
-        for strip in group:
-            key = jax.random.fold_in(jax.random.key(strip.noise_seed), int(strip.key[:8], 16))
-            noises.append((None, None) if self.transformer is None else self.transformer.sample_noise(key, 1))
-        noise = tuple(None if rows[0] is None else np.concatenate(rows) for rows in zip(*noises, strict=True))
+        noise = methods.noise_of(self.transformer, ((strip.latent, strip.noise_seed) for strip in group))
         z, y = latents.stacked([strip.latent for strip in group])
         rows = jax.tree.map(lambda array: distributed.padded(array, self.batch), (z, y, noise))
         return jax.device_put(rows, distributed.by_row(self.bench.mesh))
@@ -211,14 +205,9 @@ class Evaluation:
     ) -> Iterator[dict[str, Any]]:
         """Writes the pictures in threads while the device computes; yields a record when its picture is there."""
         grids, quality = folder / "grids", self.bench.config.evaluate.jpeg_quality
-        with ThreadPoolExecutor(4) as pool:
-            waiting = []
-            for strip, tiles, measured in self.sweep(params, missing, direction):
-                waiting.append(pool.submit(write_strip, grids, strip, tiles, self.alphas, measured, quality))
-                while waiting and (waiting[0].done() or len(waiting) > 4 * self.batch):
-                    yield waiting.pop(0).result()
-            for future in waiting:
-                yield future.result()
+        swept = self.sweep(params, missing, direction)
+        calls = ((grids, strip, tiles, self.alphas, measured, quality) for strip, tiles, measured in swept)
+        return in_threads(write_strip, calls, 4 * self.batch)
 
     def _facts(self, params: Any, direction: int) -> dict[str, Any]:
         """What an evaluation folder is of; strips of other facts do not belong into it."""

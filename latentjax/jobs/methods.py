@@ -1,8 +1,11 @@
 """What evaluate.method stands for: the learned transformer, or the simpler ways that it is compared with."""
 
+import functools
+from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from tqdm import tqdm
@@ -11,7 +14,7 @@ from latentjax import distributed, latents, networks
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.fixed_directions import arithmetic, extremes, random_direction
-from latentjax.jobs.workbench import Workbench, fitting, new_transformer
+from latentjax.jobs.workbench import Studio, Workbench, fitting, new_transformer
 from latentjax.latents import Latent
 
 
@@ -29,15 +32,23 @@ def transformer_of(bench: Workbench) -> tuple[networks.LatentTransformer | None,
         return random_direction(*sizes, settings.seed, settings.strength), None
     if settings.method == "arithmetic":
         return arithmetic_of(bench), None
+    transformer = learned_transformer(bench)
+    return transformer, transformer.source.get("step")
+
+
+def learned_transformer(bench: Studio) -> networks.LatentTransformer:
+    """The run's transformer, or transformer.weights where the run has none.
+
+    Raises:
+        InputError: there is neither, or it moves another generator's latents.
+    """
     trained = bench.folder.path / "transformer"
     if trained.is_dir():
-        transformer = fitting(networks.load_transformer(trained), bench, trained)
-    elif bench.config.transformer.weights:
-        transformer = new_transformer(bench)
-    else:
-        what = "holds no learned transformer"
-        raise InputError(bench.folder.path, what, "train first (leave --job out), or set --config.transformer.weights")
-    return transformer, transformer.source.get("step")
+        return fitting(networks.load_transformer(trained), bench, trained)
+    if bench.config.transformer.weights:
+        return new_transformer(bench)
+    what = "holds no learned transformer"
+    raise InputError(bench.folder.path, what, "train first (leave --job out), or set --config.transformer.weights")
 
 
 def arithmetic_of(bench: Workbench) -> networks.LatentTransformer:
@@ -98,14 +109,36 @@ def check_settings(settings: ConfigDict, transformer: networks.LatentTransformer
     """
     if transformer is None and settings.mode == "iterative":
         raise InputError("config.evaluate.mode", "is iterative, and ascent starts from the original", "leave it out")
-    if len(settings.noise_seeds) > 1 and (transformer is None or not any(transformer.noise_dims)):
-        what = f"gives {len(settings.noise_seeds)} seeds, and nothing here takes noise: the strips would be the same"
-        raise InputError("config.evaluate.noise_seeds", what, "give one")
+    check_noise_seeds(settings.noise_seeds, transformer, "config.evaluate.noise_seeds")
     still = {"z": "y", "y": "z"}.get(settings.move)
     forms = {} if transformer is None else transformer.config
     if still and forms.get(settings.move) == "none":
         what = f"is {settings.move}, and the transformer moves {still} alone"
         raise InputError("config.evaluate.move", what, f"give both or {still}")
+
+
+def check_noise_seeds(seeds: tuple[int, ...], transformer: networks.LatentTransformer | None, field: str) -> None:
+    """Refuses several noise seeds where they would be without effect.
+
+    Raises:
+        InputError: naming the field.
+    """
+    if len(seeds) > 1 and (transformer is None or not any(transformer.noise_dims)):
+        what = f"gives {len(seeds)} seeds, and nothing here takes noise: the images would be the same"
+        raise InputError(field, what, "give one")
+
+
+def noise_of(transformer: networks.LatentTransformer | None, strips: Iterable[tuple[Latent, int]]) -> Any:
+    """noise_z and noise_y [N, n] or None, of N latents and noise seeds; each row depends on its own two alone."""
+
+    @functools.cache
+    def noise(content: str, seed: int) -> Any:
+        if transformer is None:
+            return None, None
+        return transformer.sample_noise(jax.random.fold_in(jax.random.key(seed), int(content[:8], 16)), 1)
+
+    noises = [noise(latent.key, seed) for latent, seed in strips]
+    return tuple(None if rows[0] is None else jnp.concatenate(rows) for rows in zip(*noises, strict=True))
 
 
 def directions_of(chosen: tuple[int, ...], transformer: networks.LatentTransformer | None) -> tuple[int, ...]:

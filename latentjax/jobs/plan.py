@@ -85,7 +85,7 @@ def bench_for(config: ConfigDict, mesh: jax.sharding.Mesh) -> workbench.Workbenc
     if precision.chosen(config.precision, mesh) == "bfloat16":
         frozen = jax.eval_shape(precision.in_bfloat16, frozen)
     nowhere: Any = None  # a plan writes nothing
-    return workbench.Workbench(config, nowhere, mesh, generator, assessor, classes, placed(frozen, mesh))
+    return workbench.Workbench(config, nowhere, mesh, generator, classes, assessor, placed(frozen, mesh))
 
 
 def placed(tree: Any, mesh: jax.sharding.Mesh) -> Any:

@@ -1,9 +1,11 @@
 """What every job works with: the run folder, the mesh, and the networks as a config names them."""
 
+import dataclasses
 import functools
 import logging as std_logging
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 from absl import flags, logging
@@ -32,15 +34,41 @@ from latentjax.transformers import kind_named
 DIRECTIONS = 3  # of a kind of several, unless transformer.num_directions is given
 
 
-class Workbench(NamedTuple):
-    """A job's tools, ready for use."""
+@dataclasses.dataclass(frozen=True)
+class Studio:
+    """A job's tools for making images, ready for use."""
 
     config: configs.ConfigDict
     folder: RunFolder
     mesh: jax.sharding.Mesh
     generator: networks.Generator
-    assessor: Terms
     classes: ClassVectors
+
+    def create(self) -> None:
+        """Makes the run folder.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        self.folder.create()
+
+    @property
+    def generate(self) -> Callable[..., jax.Array]:
+        """(weights, z, y) -> images, at the config's truncation."""
+        return functools.partial(precision.generate, self.generator, self.config.latents.truncation)
+
+    def placed(self, weights: Any) -> Any:
+        """Weights of generator and assessor on the devices, in the precision asked for."""
+        if precision.chosen(self.config.precision, self.mesh) == "bfloat16":
+            weights = precision.in_bfloat16(weights)
+        return jax.device_put(weights, distributed.replicated(self.mesh))
+
+
+@dataclasses.dataclass(frozen=True)
+class Workbench(Studio):
+    """A job's tools, ready for use."""
+
+    assessor: Terms
     frozen: Frozen  # on the devices, in the precision asked for
 
     def create(self) -> None:
@@ -49,7 +77,7 @@ class Workbench(NamedTuple):
         Raises:
             InputError: it cannot be written.
         """
-        self.folder.create()
+        super().create()
         kept = self.folder.path / "assessor"
         if self.config.assessor.calibrate and not kept.exists():
             assessor = self.assessor.terms[0].assessor
@@ -72,8 +100,7 @@ class Workbench(NamedTuple):
             directions = functools.partial(transformer.apply, method="directions")
         move = unmoved if transformer is None else transformer.apply
         kept = self.assessor.kept if self.assessor.kept_weights else None
-        generate = functools.partial(precision.generate, self.generator, self.config.latents.truncation)
-        return Networks(generate, self.assessor.apply, move, kept, directions)
+        return Networks(self.generate, self.assessor.apply, move, kept, directions)
 
 
 def unmoved(params: None, z: jax.Array, y: jax.Array, *_: Any) -> tuple[jax.Array, jax.Array]:
@@ -92,8 +119,8 @@ def start(config: configs.ConfigDict) -> None:
     logging.set_verbosity(logging.INFO)
     logging.set_stderrthreshold("info")
     logging.get_absl_handler().setFormatter(None)  # what happened, without where in the code
-    # Orbax tells of every file it touches
-    logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
+    # Orbax tells of every file it touches, TFDS of every set
+    logging.get_absl_logger().addFilter(lambda record: not re.search("orbax|tensorflow_datasets", record.pathname))
     # JAX tells of every platform it does not find
     std_logging.getLogger("jax").setLevel("WARNING")
     distributed.start(config.platform)
@@ -104,11 +131,15 @@ def start(config: configs.ConfigDict) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
-    """Starts the runtime and loads generator and assessor; nothing is written yet.
+def prepare_studio(config: configs.ConfigDict, workdir: str, *, local: bool = False) -> Studio:
+    """Starts the runtime and loads the generator; nothing is written yet.
+
+    Args:
+        config, workdir: of the job.
+        local: work on the devices of this process alone.
 
     Raises:
-        InputError: the workdir is another run's, a network cannot be loaded, or a field does not fit them.
+        InputError: the workdir is another run's, the generator cannot be loaded, or a field does not fit it.
     """
     folder = RunFolder(workdir, config)
     start(config)
@@ -116,21 +147,28 @@ def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
     if not config.generator.weights:
         raise InputError("config.generator.weights", "is not set", "give a model folder or embedded:NAME")
     generator = networks.load_generator(config.generator.weights)
-    assessor = scoring(config.assessor)
     classes = class_vectors.parse(config.latents.classes, generator.num_classes)
     latents.check_truncation(config.latents.truncation)
-    mesh = distributed.data_mesh()
+    mesh = distributed.data_mesh(jax.local_devices() if local else None)
     kinds = ", ".join(sorted({device.device_kind for device in mesh.devices.flat}))
     logging.info("%d device(s): %s", mesh.size, kinds)
+    return Studio(config, folder, mesh, generator, classes)
+
+
+def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
+    """Starts the runtime and loads generator and assessor; nothing is written yet.
+
+    Raises:
+        InputError: the workdir is another run's, a network cannot be loaded, or a field does not fit them.
+    """
+    studio = prepare_studio(config, workdir)
+    assessor, generator = scoring(config.assessor), studio.generator
     if config.assessor.calibrate:
         first, *others = assessor.terms
-        images = calibration.sampled_images(generator, classes, config.latents.truncation)
-        assessor = Terms([first._replace(assessor=calibrated(folder, first.assessor, images)), *others])
-    frozen = Frozen(generator.state, assessor.state)
-    if precision.chosen(config.precision, mesh) == "bfloat16":
-        frozen = precision.in_bfloat16(frozen)
-    frozen = jax.device_put(frozen, distributed.replicated(mesh))
-    return Workbench(config, folder, mesh, generator, assessor, classes, frozen)
+        images = calibration.sampled_images(generator, studio.classes, config.latents.truncation)
+        assessor = Terms([first._replace(assessor=calibrated(studio.folder, first.assessor, images)), *others])
+    frozen = studio.placed(Frozen(generator.state, assessor.state))
+    return Workbench(config, studio.folder, studio.mesh, generator, studio.classes, assessor, frozen)
 
 
 def scoring(settings: configs.ConfigDict) -> Terms:
@@ -175,7 +213,7 @@ def calibrated(folder: RunFolder, assessor: networks.Assessor, images: Iterable[
     return calibration.rescaled(assessor, tqdm(images, total=calibration.IMAGES // calibration.BATCH))
 
 
-def new_transformer(bench: Workbench) -> networks.LatentTransformer:
+def new_transformer(bench: Studio) -> networks.LatentTransformer:
     """The transformer that the config describes, with initial weights from train.seed or transformer.weights.
 
     Raises:
@@ -202,7 +240,7 @@ def new_transformer(bench: Workbench) -> networks.LatentTransformer:
     return networks.LatentTransformer(weights.build(**record, seed=bench.config.train.seed), record)
 
 
-def fitting(transformer: networks.LatentTransformer, bench: Workbench, where: object) -> networks.LatentTransformer:
+def fitting(transformer: networks.LatentTransformer, bench: Studio, where: object) -> networks.LatentTransformer:
     """The transformer, if it moves this generator's latents.
 
     Raises:
