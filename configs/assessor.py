@@ -26,7 +26,7 @@ PUBLISHED = {
     "assessor_training.learning_rate": 1e-3,
     "assessor_training.schedule": "constant",
     "assessor_training.warmup_steps": 0,
-    "assessor_training.norm_momentum": 0.99,
+    "assessor_training.statistics_batches": 0,
     "assessor_training.validate_every": 1000,
     "assessor_training.patience": 0,
 }
@@ -46,7 +46,7 @@ def get_config(variants: str = ""):
     c.assessor_training.learning_rate = 1e-3
     c.assessor_training.schedule = "cosine"
     c.assessor_training.warmup_steps = 50
-    c.assessor_training.norm_momentum = 0.9  # 0.99 would still remember the first weights' statistics
+    c.assessor_training.statistics_batches = 50  # the running ones waver too much after so few steps
     c.assessor_training.log_every = 20
     c.assessor_training.validate_every = 100
     c.assessor_training.patience = 5

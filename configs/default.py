@@ -131,7 +131,8 @@ def get_config() -> config_dict.ConfigDict:
     c.assessor_training.flip = False  # left and right, at random
     c.assessor_training.dropout = 0.2  # before the head
     c.assessor_training.drop_connect = 0.2  # of the last block's residual branch; less in the earlier ones
-    c.assessor_training.norm_momentum = 0.99  # of the norms' statistics; hundreds of steps want less
+    # validated and exported with the norms' statistics averaged over so many batches; 0: the running ones, as published
+    c.assessor_training.statistics_batches = 0
     c.assessor_training.seed = 0
     c.assessor_training.log_every = 50
     c.assessor_training.validate_every = 1000  # steps; a checkpoint each time

@@ -76,6 +76,7 @@ NOT_NEGATIVE = (
     "assessor_training.noise",
     "assessor_training.patience",
     "assessor_training.workers",
+    "assessor_training.statistics_batches",
 )
 OPTIONAL = (
     "assessor.output",
@@ -92,7 +93,6 @@ SHARES = (
     "assessor_training.label_smoothing",
     "assessor_training.dropout",
     "assessor_training.drop_connect",
-    "assessor_training.norm_momentum",
 )
 SEEDS = ("train.seed", "evaluate.seed", "assessor_training.seed", "generate.seed", "paper.seed")
 CHOICES = {

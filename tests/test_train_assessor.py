@@ -30,7 +30,7 @@ FIELDS = {
     "assessor_training.log_every": 4,
     "assessor_training.validate_every": 8,
     "assessor_training.flip": True,
-    "assessor_training.norm_momentum": 0.8,  # 24 steps are few
+    "assessor_training.statistics_batches": 9,
 }
 
 

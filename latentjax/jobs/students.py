@@ -18,6 +18,7 @@ class Student(NamedTuple):
     Attributes:
         config: of the network, as in model.json; its output is what is taught.
         training, inference: the definition of the network in either mode.
+        measuring: likewise, with the statistics of the batch in place of the running ones.
         params, statistics: its weights before the first step.
         recipe: how it is taught.
         sha256: of the weights that it starts from; empty for random ones.
@@ -26,6 +27,7 @@ class Student(NamedTuple):
     config: dict[str, Any]
     training: Any
     inference: Any
+    measuring: Any
     params: Any
     statistics: Any
     recipe: Recipe
@@ -84,7 +86,7 @@ def new_student(config: ConfigDict, examples: data.Set, start: networks.Assessor
     module = weights.abstract("efficientnet", network)
     weights.fill(module, arrays)
     inference, params, statistics = nnx.split(module, nnx.Param, nnx.BatchStat)
-    module.train(momentum=settings.norm_momentum)
+    module.train()
     recipe = Recipe(
         settings.output,
         module.mean,  # pyright: ignore[reportAttributeAccessIssue]
@@ -94,7 +96,10 @@ def new_student(config: ConfigDict, examples: data.Set, start: networks.Assessor
         deviation,
         *(settings[name] for name in ("label_smoothing", "noise", "flip", "dropout", "drop_connect")),
     )
-    return Student(network, nnx.graphdef(module), inference, params, statistics, recipe, start.sha256 if start else "")
+    training = nnx.graphdef(module)
+    module.train(momentum=0.0)
+    sha256 = start.sha256 if start else ""
+    return Student(network, training, inference, nnx.graphdef(module), params, statistics, recipe, sha256)
 
 
 def check_output(output: str, examples: data.Set) -> None:

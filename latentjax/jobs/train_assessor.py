@@ -1,5 +1,6 @@
 """Trains an assessor on pictures: one jitted, donated, sharded step; the best by validation is exported."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -63,20 +64,21 @@ def run(config: ConfigDict, workdir: str) -> None:
     folder.refuse_other_weights(**facts)
     folder.write_run(**facts, mesh=dict(mesh.shape))
     lesson = Lesson(config, folder, mesh, examples, student)
-    predict = predictor(lesson)
+    predict, settle = predictor(lesson), settler(lesson)
     checkpoints = Checkpoints(config.checkpoints.folder or folder.path / "checkpoints", config.checkpoints.keep)
     try:
-        best, state = learn(lesson, checkpoints, predict)
+        best, state = learn(lesson, checkpoints, lambda state: predict(settle(state)).metrics)
     finally:
         checkpoints.close()
     logging.info("the best validation was that of step %d", best)
+    state = settle(state)
     predictions = predict(state)
     assessor = export(lesson, state, predictions)
     assessor_report.write(folder.path, assessor, examples, predictions, source)
 
 
 def learn(
-    lesson: Lesson, checkpoints: Checkpoints, predict: Callable[[AssessorState], Predictions]
+    lesson: Lesson, checkpoints: Checkpoints, validate: Callable[[AssessorState], dict[str, Any]]
 ) -> tuple[int, AssessorState]:
     """Trains to the end, from the latest checkpoint; the best step and its state."""
     settings, student = lesson.config.assessor_training, lesson.student
@@ -88,7 +90,7 @@ def learn(
         logging.info("going on from step %d of %d", first, settings.num_steps)
     validations = Validations(lesson.folder.path / "validation.jsonl", first)
     if first < settings.num_steps and not validations.stale(settings.patience):
-        state = loop(lesson, chain, checkpoints, validations, predict, state)
+        state = loop(lesson, chain, checkpoints, validations, validate, state)
     return checkpoints.restore(state, best=True) or (0, state)
 
 
@@ -97,7 +99,7 @@ def loop(
     chain: optax.GradientTransformation,
     checkpoints: Checkpoints,
     validations: Validations,
-    predict: Callable[[AssessorState], Predictions],
+    validate: Callable[[AssessorState], dict[str, Any]],
     state: AssessorState,
 ) -> AssessorState:
     """Steps until num_steps or until no validation gets better, in one order: step, log, validate, save."""
@@ -115,7 +117,7 @@ def loop(
                 bar.set_postfix(loss=f"{log.write(step):.4f}", step=step)
             bar.update(unit)
             if validates:
-                measured = predict(state).metrics
+                measured = validate(state)
                 score = classification.selection(measured)
                 validations.add(step, measured, score)
                 checkpoints.save(step, state, -score)
@@ -149,6 +151,30 @@ def compiled_step(lesson: Lesson, chain: optax.GradientTransformation) -> Any:
         out_shardings=distributed.replicated(lesson.mesh),
         compiler_options=distributed.compiler_options(lesson.mesh),
     )
+
+
+def settler(lesson: Lesson) -> Callable[[AssessorState], AssessorState]:
+    """A function that gives a state the statistics of its own weights, averaged over statistics_batches batches.
+
+    The running ones lag behind the weights and waver with the last batches: after hundreds of steps they are too far
+    off (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3).
+    """
+    count, student = lesson.config.assessor_training.statistics_batches, lesson.student
+
+    @jax.jit
+    def add(totals: Any, state: AssessorState, images: jax.Array) -> Any:
+        # a variable may be changed only where it was made
+        module = nnx.merge(student.measuring, state.params, jax.tree.map(lambda leaf: leaf, state.statistics))
+        module.classify(normalised(images, student.recipe))
+        return jax.tree.map(jnp.add, totals, nnx.state(module, nnx.BatchStat))
+
+    def settle(state: AssessorState) -> AssessorState:
+        totals = jax.tree.map(jnp.zeros_like, state.statistics)
+        for batch in itertools.islice(training_batches(lesson, 0), count):
+            totals = add(totals, state, batch["image"])
+        return state._replace(statistics=jax.tree.map(lambda total: total / count, totals))
+
+    return settle if count else lambda state: state
 
 
 def predictor(lesson: Lesson) -> Callable[[AssessorState], Predictions]:
