@@ -95,7 +95,7 @@ def parse(setting: str | ClassVectors, num_classes: int) -> ClassVectors:
     """Returns what a setting stands for; what is parsed already is returned as it is.
 
     Args:
-        setting: "onehot", "mixture:N" (N classes a row), or "artbreeder:FILE" (a file that `command` wrote). The
+        setting: "onehot", "mixture:N" (N classes a row), or "artbreeder:FILE" (a file that `write` wrote). The
             first two draw from all classes, or as "onehot:3,7,9" and "mixture:N:3,7,9" from those listed.
         num_classes: K; labels are 0 to K - 1.
 
@@ -137,6 +137,13 @@ def fit(latents: Sequence[artbreeder.Latent]) -> tuple[np.ndarray, np.ndarray]:
     return y.mean(axis=0), y.std(axis=0)
 
 
+def write(file: os.PathLike | str, latents: Sequence[artbreeder.Latent]) -> None:
+    """Writes the normals fitted on some latents as the file of "artbreeder:FILE"."""
+    mean, std = fit(latents)
+    content = {"format": FORMAT, "latents": len(latents), "mean": mean.tolist(), "std": std.tolist()}
+    files.write_json(file, content)
+
+
 def command(arguments: list[str]) -> None:
     """Parses the command line, fits the normals and writes them."""
     description = "Fits mean and standard deviation of every class weight on Artbreeder latents."
@@ -152,11 +159,9 @@ def command(arguments: list[str]) -> None:
     if out.parent.resolve() == pathlib.Path(flags.folder).resolve():
         raise InputError(flags.file, "would be taken for a latent there", "name a file in another folder")
     latents = artbreeder.read(flags.folder, flags.latent_dim, flags.num_classes, skip_bad=flags.skip_bad)
-    mean, std = fit(latents)
-    content = {"format": FORMAT, "latents": len(latents), "mean": mean.tolist(), "std": std.tolist()}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        files.write_json(out, content)
+        write(out, latents)
     except OSError as error:
         raise InputError(flags.file, f"cannot be written ({error.strerror})", "name a file you can write") from error
     flag = shlex.quote(f"--config.latents.classes=artbreeder:{out}")
@@ -190,7 +195,7 @@ def _integer(word: str, due: str) -> int:
 
 
 def _read(path: str, num_classes: int) -> Normal:
-    """The normals in a file that `command` wrote."""
+    """The normals in a file that `write` wrote."""
 
     def refused(what: str) -> InputError:
         return _refused(f"names {path!r}, which {what}", _FIT)

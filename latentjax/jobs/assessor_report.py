@@ -10,12 +10,13 @@ from absl import logging
 from PIL import Image
 from tqdm import tqdm
 
-from latentjax import calibration, class_vectors, data, latents, networks, usability
+from latentjax import calibration, class_vectors, data, latents, networks, trivial, usability
 from latentjax.class_vectors import ClassVectors
 from latentjax.config import ConfigDict
 from latentjax.report import assessor as report
 
 PICTURES = 128  # validation pictures whose scores are looked at after JPEG and resizing
+TRIVIAL = 2000  # pictures of a split that trivial predictors look at
 LATENTS = 64  # whose gradients are measured
 
 
@@ -66,6 +67,20 @@ def measured(assessor: networks.Assessor, examples: data.Set, source: Source | N
     return usability.Usability(scores, gradients, robustness)
 
 
+def trivial_rows(examples: data.Set) -> list[dict[str, Any]]:
+    """What predictors that learn nothing worth knowing reach on the validation pictures; none but of two classes."""
+    if len(examples.names) != 2:
+        return []
+    samples = []
+    for split in ("train", "validation"):
+        source = examples.source(split)
+        some = np.linspace(0, len(source) - 1, min(TRIVIAL, len(source))).astype(int)
+        records = (source[int(i)] for i in tqdm(some, desc=f"{split}: colours and sizes", unit=" pictures"))
+        samples.append(trivial.sample(trivial.Item(record["image"], record["label"]) for record in records))
+    found = trivial.measure(samples[0], {"validation": samples[1]})
+    return [{"name": row["name"], **row["validation"]} for row in found]
+
+
 def picture(example: dict[str, Any]) -> np.ndarray:
     """The prepared picture of an example, uint8 [S, S, 3]."""
     return np.asarray(Image.open(io.BytesIO(example["image"])).convert("RGB"))
@@ -101,7 +116,7 @@ def write(
         examples={index: picture(validation[index]) for index in wanted},
         curves=curves_of(folder, assessor.source["step"]),
         usability=found,
-        trivial=(),
+        trivial=trivial_rows(examples),
     )
     report.write(folder / "report", facts)
     for sentence in usability.verdict(found, output, len(examples.names)):

@@ -7,8 +7,10 @@ python -m latentjax.report rebuild runs/demo/evaluation/sampled-200
 
 import csv
 import json
+import os
 import pathlib
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
@@ -37,22 +39,21 @@ def measures(folder: pathlib.Path) -> tuple[list[float], dict[tuple[str, str], d
     return alphas, strips
 
 
-def draw_curves(out: str, runs: list[str]) -> None:
-    """One figure of several evaluations of the same latents: "LABEL=FOLDER" each.
+def draw_curves(out: os.PathLike | str, runs: Mapping[str, pathlib.Path]) -> None:
+    """One figure of several evaluations of the same latents: label -> folder.
 
     Raises:
         InputError: they are not of the same latents, noise and alphas.
     """
     panels, known = {}, None
-    for run in runs:
-        label, _, folder = run.rpartition("=")
-        alphas, strips = measures(pathlib.Path(folder))
+    for label, folder in runs.items():
+        alphas, strips = measures(folder)
         if known not in (None, (alphas, sorted(strips))):
             raise InputError(folder, "is of other latents, noise or alphas than the first", "evaluate them alike")
         known = (alphas, sorted(strips))
         names = next(iter(strips.values()))
         latents = [name for name, _ in strips]
-        panels[label or pathlib.Path(folder).name] = {
+        panels[label] = {
             name: statistics.by_latent(np.array([strip[name] for strip in strips.values()]), latents) for name in names
         }
     assert known is not None
@@ -60,18 +61,18 @@ def draw_curves(out: str, runs: list[str]) -> None:
     curves.draw(out, known[0], panels, title=f"{len(known[1])} strips of {count} latents")
 
 
-def draw_strips(out: str, folder: str, count: int) -> None:
+def draw_strips(out: os.PathLike | str, folder: pathlib.Path, count: int) -> None:
     """Strips at evenly spaced ranks of the change from the lowest to the highest alpha, the most changed first.
 
     Raises:
         InputError: no evaluation there.
     """
-    _, strips = measures(pathlib.Path(folder))
-    records = [json.loads(line) for line in (pathlib.Path(folder) / "manifest.jsonl").read_text().splitlines()]
+    _, strips = measures(folder)
+    records = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
     files = {(record["name"], str(record["noise_seed"])): record["strip"] for record in records}
     ranked = sorted(strips, key=lambda key: strips[key]["score"][0] - strips[key]["score"][-1])
     ranks = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)
-    images = [Image.open(pathlib.Path(folder) / "grids" / files[ranked[rank]]) for rank in ranks]
+    images = [Image.open(folder / "grids" / files[ranked[rank]]) for rank in ranks]
     pictures.save(pictures.overview(images, [f"rank {rank + 1}" for rank in ranks]), out)
 
 
@@ -94,9 +95,10 @@ def command(arguments: list[str]) -> None:
         print(pathlib.Path(flags.folder) / "index.html")
         return
     if flags.figure == "curves":
-        draw_curves(flags.out, flags.runs)
+        named = (run.rpartition("=") for run in flags.runs)
+        draw_curves(flags.out, {label or pathlib.Path(folder).name: pathlib.Path(folder) for label, _, folder in named})
     else:
-        draw_strips(flags.out, flags.folder, flags.count)
+        draw_strips(flags.out, pathlib.Path(flags.folder), flags.count)
     print(flags.out)
 
 
