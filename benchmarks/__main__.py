@@ -21,6 +21,7 @@ CPU = {
     "train_step-256": ["train_step", "--size=256", "--batch=2"],
     "evaluate-128": ["evaluate", "--size=128", "--latents=2"],
     "assessor": ["assessor", "--batch=2"],
+    "assessor_training": ["assessor_training"],
     "convert": ["convert"],
     "memory": ["memory"],
     **{f"train_step-128-batch{n}": ["train_step", "--size=128", f"--batch={n}"] for n in (1, 2, 4)},

@@ -123,6 +123,21 @@ def convert() -> str:
     )
 
 
+def assessor_training() -> str:
+    """A step of an assessor's training, and what feeds it."""
+    found = read("assessor_training")
+    if not found:
+        return f"Training an assessor: {MISSING}."
+    sides = {"published": "NCHW", "channels_last": "NHWC"}
+    times = " and ".join(f"{ratio(found, 'wall', side)} of {told}" for side, told in sides.items())
+    network = f"EfficientNet-{found['variant'].upper()} from scratch, {found['size']} pixels, batch {found['batch']}"
+    return (
+        f"A training step of an assessor ({network}, RAdam) takes {times} PyTorch's wall time. In that time the input "
+        f"pipeline alone (PNGs of 512 pixels) feeds {found['steps_fed']:.1f} such steps "
+        "(`python -m benchmarks.assessor_training`)."
+    )
+
+
 def machine_of(found: dict[str, Any]) -> str:
     """Processor and versions of a result."""
     on, versions = found["machine"], found["versions"]
@@ -287,6 +302,12 @@ def write() -> None:
     template = jinja2.Template((ROOT / "benchmarks" / "BENCHMARKS.md.j2").read_text(encoding="utf-8"))
     draw(records, ROOT / "docs" / "benchmarks-scaling.png")
     page = template.render(
-        cpu=cpu(), tpu=tpu(records), precision=precision(), gpu=gpu(), memory=memory(), convert=convert()
+        cpu=cpu(),
+        tpu=tpu(records),
+        precision=precision(),
+        gpu=gpu(),
+        memory=memory(),
+        convert=convert(),
+        assessor_training=assessor_training(),
     )
     (ROOT / "BENCHMARKS.md").write_text(page + "\n", encoding="utf-8")

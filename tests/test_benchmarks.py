@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import assessor, command, random_weights, sides, torch_sides, train_step, tuned_torch
+from benchmarks import assessor, assessor_training, command, random_weights, sides, torch_sides, train_step, tuned_torch
 from converters.oracles import biggan, efficientnet, fixtures
 from converters.oracles.radam import RAdam
 from converters.oracles.training import training_step
@@ -205,6 +205,15 @@ def test_bad_flags_are_told(refused):
 def test_a_missing_gpu_is_told_by_the_side(refused):
     line = refused(lambda: command_line.run(train_step.main), "--device=gpu")
     assert line == "--device: is gpu, and PyTorch sees none; use cpu, or install PyTorch for CUDA\n"
+
+
+@pytest.mark.parametrize("form", assessor_training.SIDES[:2])
+def test_the_sides_of_an_assessors_training_learn(form):
+    assessor_training.torch_side("lite0", 2, 64, 1, form).run(2)
+
+
+def test_the_pipeline_of_an_assessors_training_gives_its_batches():
+    assessor_training.pipeline_side(2, 64).run(1)
 
 
 @pytest.mark.parametrize("form", assessor.SIDES[:-1])

@@ -88,13 +88,13 @@ def arguments(c: configs.ConfigDict, workdir: pathlib.Path, job: str = "train") 
     return [f"--config={ROOT / 'configs' / 'demo.py'}", f"--workdir={workdir}", f"--job={job}", *flags]
 
 
-def python(code: str, *words: str, devices: int = 1) -> subprocess.CompletedProcess:
+def python(code: str, *words: str, devices: int = 1, timeout: float = 300) -> subprocess.CompletedProcess:
     """A new Python in the repository, with this many virtual CPU devices."""
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     if devices > 1:
         environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     command = [sys.executable, "-c", code, *words]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
 def saved_state(workdir: pathlib.Path, step: int) -> dict[str, np.ndarray]:
