@@ -2,10 +2,14 @@
 
     python launch.py --config=configs/demo.py --workdir=runs/demo                  learns, then evaluates
     python launch.py --job=evaluate --config=configs/demo.py --workdir=runs/demo   evaluates what was learned
+    python launch.py --job=generate --config=configs/demo.py --workdir=runs/demo   makes images of sampled latents
+    python launch.py --job=train_assessor --config=configs/assessor.py --workdir=runs/mine --config.data.images=FOLDER
+    python launch.py --job=prepare ...    only makes the data set of that
+    python launch.py --job=paper --config=configs/miniature.py --workdir=runs/miniature    the whole paper in miniature
     python launch.py --job=plan --config=configs/creativity.py --config.plan.topology=v5e:2x4    compiles, runs nothing
 
 Any field of the config is set with --config.FIELD=VALUE, for example --config.train.num_steps=500; configs/default.py
-lists and explains them. Exit codes: 0 done, 2 wrong input (one line says what), 1 a bug.
+lists and explains them. Exit codes: 0 done, 2 wrong input (one line says what), 75 stopped by Ctrl-C, 1 a bug.
 """
 
 import argparse

@@ -27,7 +27,8 @@ def get_config() -> config_dict.ConfigDict:
     c.assessor.output_class = config_dict.placeholder(int)  # whose probability or margin; 2 classes: 1
     c.assessor.centre = config_dict.placeholder(float)  # image properties, margin: where the score is .5; regression: 0
     c.assessor.slope = config_dict.placeholder(float)  # likewise: of the score's logit; regression: of the score
-    c.assessor.calibrate = False  # spread the scores over generated images, once
+    # spread the scores over generated images, once; in train_assessor: divide the logits by the temperature that fits
+    c.assessor.calibrate = False
     # several assessors instead: ({"weights": NAME, "weight": w}, ...), scores are the weighted sum; a term with
     # "keep": True is one that edits should leave alone, w that penalty's; centre, slope ... as above
     c.assessor.terms = ()
@@ -112,6 +113,7 @@ def get_config() -> config_dict.ConfigDict:
     c.data.format = "png"  # of the prepared pictures | jpeg
     c.data.validation = 0.2  # share of the validation split, by a hash of the key
     c.data.balance = "subsample"  # classes made equal in number | weights (in the loss) | none
+    c.data.origin = ""  # where the pictures are from; cards and pages tell it
     c.data.skip_bad = False  # go on without pictures that are damaged or of a kind that is refused
 
     c.assessor_training = config_dict.ConfigDict()  # --job=train_assessor, from assessor.weights or from scratch

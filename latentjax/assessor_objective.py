@@ -10,7 +10,6 @@ from flax import nnx
 
 from latentjax import precision
 from latentjax.assessors.efficientnet import Drops
-from latentjax.metrics import AssessorMetrics
 
 
 class Recipe(NamedTuple):
@@ -47,6 +46,14 @@ class AssessorState(NamedTuple):
     params: Any
     statistics: Any  # of the norms
     opt_state: Any
+
+
+class AssessorMetrics(NamedTuple):
+    """Of one step; scalars."""
+
+    loss: jax.Array
+    grad_norm: jax.Array
+    update_norm: jax.Array
 
 
 def normalised(images: jax.Array, recipe: Recipe) -> jax.Array:

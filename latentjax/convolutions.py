@@ -231,7 +231,7 @@ def _shifted_products_gradient(stride: int, padding: Any, operands: Any, cotange
     def add(sums: list[jax.Array], sample: tuple[jax.Array, jax.Array]) -> tuple[list[jax.Array], None]:
         maps, cotangent = sample
         taps = taps_of(maps[None], k, stride, cotangent.shape[:2])
-        return [total + tap[0] * cotangent for total, tap in zip(sums, taps, strict=True)], None
+        return [total + tap[0].astype(exact) * cotangent for total, tap in zip(sums, taps, strict=True)], None
 
     sums, _ = lax.scan(add, [jnp.zeros(cotangent.shape[1:], exact)] * (k * k), (padded, cotangent))
     return dx, jnp.stack([total.sum((0, 1)) for total in sums]).reshape(kernel.shape).astype(kernel.dtype)
@@ -251,7 +251,7 @@ def shifted_products(x: jax.Array, kernel: jax.Array, stride: int, padding: Side
     )
 
 
-def taps_of(x: jax.Array, k: int, stride: int, size: tuple[int, int]) -> list[jax.Array]:
+def taps_of(x: jax.Array, k: int, stride: int, size: tuple[int, ...]) -> list[jax.Array]:
     """What each of the k x k taps of a filter sees of the padded maps [B, H, W, C]: [B, *size, C]."""
     height, width = ((n - 1) * stride + 1 for n in size)
     return [x[:, i : i + height : stride, j : j + width : stride] for i in range(k) for j in range(k)]

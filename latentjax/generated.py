@@ -23,6 +23,7 @@ from latentjax.errors import InputError
 from latentjax.files import write_json, write_text
 from latentjax.latents import Latent
 from latentjax.overlap import in_threads
+from latentjax.packages import imported_tfds
 from latentjax.run_folder import refuse_other_facts
 
 ENDINGS = {"png": "png", "jpeg": "jpg"}
@@ -91,8 +92,11 @@ class GeneratedSet:
         """Refuses, before anything is written, a folder of something else.
 
         Raises:
-            InputError: it is of other networks, latents or settings, of more pictures, or no generated set.
+            InputError: it is of other networks, latents or settings, of more pictures, or no generated set; or
+                TFDS or array_record is missing.
         """
+        if self.in_shards:
+            imported_tfds()  # before pictures are made that could not be written
         known = refuse_other_facts(self.folder / "generation.json", self.facts, NAMED)
         if not known and self.folder.exists() and any(path.name[0] != "." for path in self.folder.iterdir()):
             raise InputError(self.folder, "is neither empty nor a generated set", f"choose another {NAMED}")

@@ -25,14 +25,6 @@ class Metrics(NamedTuple):
     edited_score: jax.Array
 
 
-class AssessorMetrics(NamedTuple):
-    """Of one step of an assessor's training; scalars."""
-
-    loss: jax.Array
-    grad_norm: jax.Array
-    update_norm: jax.Array
-
-
 class Log:
     """metrics.jsonl and tensorboard/; fetches metrics in groups, so that steps are not waited for one by one.
 
@@ -55,7 +47,7 @@ class Log:
         self._path, self._first, self._rate = folder / "metrics.jsonl", first, rate
         drop_after(self._path, first)
         self._checkpoints, self._samples = checkpoints, samples_per_step
-        self._pending: list[Metrics | AssessorMetrics] = []
+        self._pending: list[Any] = []
         self._losses: list[float] = []
         self._since = time.perf_counter()
 
@@ -73,8 +65,8 @@ class Log:
 
         return SummaryWriter(str(self._path.parent / "tensorboard"), purge_step=self._first + 1)
 
-    def add(self, metrics: Metrics | AssessorMetrics) -> None:
-        """Keeps one step's metrics, still on the device."""
+    def add(self, metrics: Any) -> None:
+        """Keeps one step's metrics, a named tuple with loss, grad_norm and update_norm, still on the device."""
         self._pending.append(metrics)
 
     def write(self, step: int) -> float:
@@ -100,6 +92,10 @@ class Log:
         self._losses += [float(m.loss) for m in fetched]
         self._pending, self._since = [], now
         return means["loss"]
+
+    def go_on(self) -> None:
+        """Training goes on after something else, which is not to count as its time; forgets the losses before."""
+        self._losses, self._since = [], time.perf_counter()
 
     def loss_since_save(self) -> float:
         """The mean loss of the steps since the last call, for choosing the best checkpoint."""

@@ -142,13 +142,20 @@ def overview(strips: Sequence[Image.Image], labels: Sequence[str], *, title: str
     return canvas
 
 
-def encoded(image: Image.Image, ending: str, quality: int = 90) -> bytes:
-    """A file's bytes: a JPEG for "jpg" or "jpeg", whose colours are not subsampled, else a PNG."""
+def encoded(image: Image.Image, ending: str, quality: int = 90, compress_level: int = 6) -> bytes:
+    """A file's bytes: a JPEG for "jpg" or "jpeg", whose colours are not subsampled, else a PNG.
+
+    Args:
+        image: what to encode.
+        ending: of the file's name, without the dot.
+        quality: of a JPEG, 1 to 95.
+        compress_level: of a PNG, 0 (large and fast) to 9.
+    """
     stream = io.BytesIO()
     if ending in ("jpg", "jpeg"):
         image.save(stream, format="JPEG", quality=quality, subsampling=0)
     else:
-        image.save(stream, format="PNG")
+        image.save(stream, format="PNG", compress_level=compress_level)
     return stream.getvalue()
 
 

@@ -15,7 +15,10 @@ from latentjax.errors import InputError
 from latentjax.files import write_json
 
 # these may change between two starts in the same folder
-FREE = ("train.num_steps", "train.log_every", "train.checkpoint_every", "platform")
+FREE = (
+    *("train.num_steps", "train.log_every", "train.checkpoint_every", "platform"),
+    *("assessor_training.num_steps", "assessor_training.log_every", "assessor_training.workers", "data.skip_bad"),
+)
 FREE_GROUPS = ("evaluate.", "generate.", "plan.")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -75,7 +78,8 @@ class RunFolder:
         """A run goes on under its own config, but for a short list of fields."""
         now = configs.plain(self.config)
         # a cosine over another length would have had other rates from the first step on
-        free = [field for field in FREE if field != "train.num_steps" or now.get("train.schedule") != "cosine"]
+        fixed = [f"{job}.num_steps" for job in ("train", "assessor_training") if now.get(f"{job}.schedule") == "cosine"]
+        free = [field for field in FREE if field not in fixed]
         differing = [
             f"{field} is {known.get(field)!r} there and {now.get(field)!r} here"
             for field in sorted(known | now)

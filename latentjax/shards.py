@@ -10,6 +10,8 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from latentjax.packages import imported, imported_tfds
+
 NAME, SPLIT = "generated", "train"
 # without the number of shards in it, a shard keeps its name when others are added
 TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"
@@ -30,7 +32,7 @@ def file_name(shard: int) -> str:
 
 def features() -> Any:
     """image (PNG), key and source, as TFDS describes them."""
-    import tensorflow_datasets as tfds
+    tfds = imported_tfds()
 
     image = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
     return tfds.features.FeaturesDict({"image": image, "key": tfds.features.Text(), "source": tfds.features.Text()})
@@ -40,6 +42,7 @@ def write(file: pathlib.Path, examples: Iterable[Example]) -> list[tuple[dict[st
     """Writes or replaces a shard, to the side and then renamed; the sources, each with the sha256 of its PNG.
 
     Raises:
+        InputError: TFDS or array_record is missing.
         OSError: it cannot be written.
     """
     aside, described, found = file.with_name(f".{file.name}.part"), features(), []
@@ -58,7 +61,7 @@ def write(file: pathlib.Path, examples: Iterable[Example]) -> list[tuple[dict[st
 @contextlib.contextmanager
 def _writer(file: pathlib.Path) -> Iterator[Callable[[bytes], None]]:
     """A function that adds a record to a new file; array_record tells of a full disk by a RuntimeError."""
-    from array_record.python import array_record_module  # type: ignore[attr-defined]
+    array_record_module = imported("array_record.python.array_record_module")
 
     def telling(function: Callable[..., None], *args: bytes) -> None:
         try:
@@ -75,8 +78,8 @@ def _writer(file: pathlib.Path) -> Iterator[Callable[[bytes], None]]:
 
 def read(file: pathlib.Path, position: int) -> bytes:
     """The PNG of one picture of a shard."""
-    import tensorflow_datasets as tfds
-    from array_record.python import array_record_module  # type: ignore[attr-defined]
+    tfds = imported_tfds()
+    array_record_module = imported("array_record.python.array_record_module")
 
     with contextlib.closing(array_record_module.ArrayRecordReader(str(file))) as reader:
         record = reader.read([position])[0]
@@ -91,7 +94,7 @@ def write_metadata(folder: pathlib.Path, lengths: list[int], num_bytes: int) -> 
         lengths: pictures in each shard.
         num_bytes: of all shards.
     """
-    import tensorflow_datasets as tfds
+    tfds = imported_tfds()
 
     template = tfds.core.ShardedFileTemplate(
         tfds.core.Path(folder), TEMPLATE, dataset_name=NAME, split=SPLIT, filetype_suffix="array_record"

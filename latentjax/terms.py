@@ -52,6 +52,12 @@ class Terms:
         return hashlib.sha256("".join(files).encode()).hexdigest()
 
     @property
+    def origins(self) -> list[str]:
+        """Where the pictures that they learned from are from, as far as that is told."""
+        told = (term.assessor.source.get("origin") for term in self.terms)
+        return list(dict.fromkeys(origin for origin in told if origin))
+
+    @property
     def settings(self) -> list[dict[str, Any]]:
         """What identifies the scores, for the record."""
         return [

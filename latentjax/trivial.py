@@ -5,18 +5,25 @@ every picture is of the larger class. What they reach, an assessor needs no insi
 """
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
-from latentjax import pictures
+from latentjax import data, pictures
+from latentjax.data import labels as keys
+from latentjax.data import manifest
 from latentjax.report import classification
 
+PICTURES = 2000  # of a split, at most
 JPEG_QUALITY = 75
 MAJORITY = "the larger class"
 NEGLIGIBLE = 0.01  # class weights up to this are not counted
+
+Points = Mapping[str, tuple[np.ndarray, np.ndarray]]  # z [Z] and y [K] by the name of the picture
 
 
 class Sample(NamedTuple):
@@ -37,6 +44,34 @@ class Item(NamedTuple):
     picture: bytes  # a PNG or JPEG
     label: int
     latent: tuple[np.ndarray, np.ndarray] | None = None  # z, y
+
+
+def items_of(examples: data.Set, split: str, points: Points | None = None) -> Iterator[Item]:
+    """The pictures of a split; of more than `PICTURES` so many, each class in its share and evenly spaced.
+
+    Args:
+        examples: a set of two classes.
+        split: "train" or "validation".
+        points: the latents of pictures by the name of the file without its ending, as far as they are known.
+
+    Raises:
+        InputError: the set is damaged.
+    """
+    source, known = examples.source(split), points or {}
+    for index in tqdm(_spaced(examples, split, len(source)), desc=f"{split}: colours and sizes", unit=" pictures"):
+        record = source[index]
+        name = pathlib.PurePosixPath(record["key"].removeprefix("generated:")).stem
+        yield Item(record["image"], int(record["label"]), known.get(name))
+
+
+def _spaced(examples: data.Set, split: str, count: int) -> list[int]:
+    """The places of at most `PICTURES` of the split's records; the first of label 0 and the last of label 1 are in."""
+    if count <= PICTURES:
+        return list(range(count))
+    rows = [row for row in manifest.read(examples.folder).values() if row.split == split]
+    rows.sort(key=lambda row: keys.fraction(row.key, "order"))  # as they were written
+    by_class = sorted(range(count), key=lambda index: int(rows[index].label))
+    return sorted(by_class[place] for place in np.linspace(0, count - 1, PICTURES).astype(int))
 
 
 def sample(items: Iterable[Item]) -> Sample:
@@ -87,12 +122,14 @@ def measure(train: Sample, tests: Mapping[str, Sample]) -> list[dict[str, Any]]:
 
     Returns:
         {"name", and for each test {"count", "accuracy", "f1", "auc"}} of the larger class, then of each feature that
-        train and tests have; None where a measure is not defined.
+        train and tests have, unless all of `train` is of one class; None where a measure is not defined.
 
     Raises:
         InputError: scikit-learn is not installed.
     """
     rows = [{"name": MAJORITY, **{name: _majority(train.labels, test.labels) for name, test in tests.items()}}]
+    if len(np.unique(train.labels)) < 2:  # nothing to tell apart
+        return rows
     for feature, values in train.features.items():
         known = {name: test for name, test in tests.items() if feature in test.features}
         if len(known) < len(tests):

@@ -44,9 +44,44 @@ def test_ancestors_are_listed_for_all_of_the_crowd(bred):
     assert all(listed[latent.name] == 0 for latent in crowd["plain"])
 
 
-def test_held_out_latents_are_of_another_population(bred):
-    keys = [{one.key for group in read(bred / name).values() for one in group} for name in ("crowd", "heldout")]
-    assert not keys[0] & keys[1]
+def test_held_out_and_unrelated_latents_are_of_another_population(bred, tiny_generator):
+    generator = networks.load_generator(tiny_generator)
+    for number, names in ((0, ["crowd"]), (1, ["unrelated", "heldout"])):
+        population = {one.name: one for one in breed.population(config(tiny_generator), generator, number)}
+        for name in names:
+            found = read(bred / name)
+            for one in found["bred"] + found["plain"]:
+                assert one.z == pytest.approx(population[one.name].z, abs=1e-5)
+
+
+def test_populations_share_no_one(tiny_generator):
+    generator = networks.load_generator(tiny_generator)
+    drawn = [breed.population(config(tiny_generator), generator, number) for number in (0, 1)]
+    ours, others = ({one.z.tobytes() for one in population} for population in drawn)
+    assert not ours & others
+
+
+@pytest.mark.parametrize(
+    ("total", "parts", "due"),
+    [
+        (8, (20, 10, 10), (4, 2, 2)),
+        (3, (20, 10, 10), (1, 1, 1)),
+        (5, (20, 10, 10), (3, 1, 1)),
+        (2, (20, 10, 10), (1, 1, 0)),
+        (4, (100, 1, 1), (2, 1, 1)),
+        (100, (1, 1, 1), (34, 33, 33)),
+    ],
+)
+def test_a_total_is_shared_out_whole(total, parts, due):
+    names = ("bred", "plain", "fresh")
+    assert breed.shared(dict(zip(names, parts, strict=True)), total) == dict(zip(names, due, strict=True))
+
+
+@pytest.mark.parametrize("total", range(1, 60))
+def test_shares_sum_to_their_total(total):
+    found = breed.shared({"bred": 1200, "plain": 7, "fresh": 600}, total)
+    assert sum(found.values()) == total
+    assert min(found.values()) >= (total >= 3)
 
 
 def test_classes_are_fitted_on_the_crowd(bred):
@@ -95,6 +130,26 @@ def test_files_stay_below_the_size_that_is_read(bred, tiny_generator, monkeypatc
 
 def test_too_few_generations_are_told(tiny_generator, tmp_path):
     c = config(tiny_generator, paper__generations=2, data__many=100)
-    with pytest.raises(InputError, match=r"^config\.paper\.generations: gives 0 images with more than 100 ancestors"):
+    with pytest.raises(InputError, match=r"^config\.paper\.bred: asks for 20 images with more than 100 ancestors"):
         breed.write(tmp_path / "breeding", c, networks.load_generator(tiny_generator))
     assert not (tmp_path / "breeding").exists()
+
+
+@pytest.mark.parametrize(
+    ("of", "group", "field"),
+    [
+        ("crowd", "bred", "config.paper.bred"),
+        ("crowd", "plain", "config.paper.plain"),
+        ("unrelated", "bred", "config.data.validation"),
+        ("heldout", "bred", "config.evaluate.count"),
+        ("heldout", "plain", "config.evaluate.count"),
+    ],
+)
+def test_the_field_that_asks_for_too_many_is_named(tiny_generator, of, group, field):
+    c = config(tiny_generator)
+    population = breed.population(c, networks.load_generator(tiny_generator), 0)
+    with pytest.raises(InputError) as caught:
+        breed.chosen(population, {group: 100_000}, c, of)
+    assert caught.value.where == field
+    assert "100000" in caught.value.what
+    assert ("generations" in caught.value.todo) == (group == "bred")

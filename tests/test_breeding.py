@@ -53,7 +53,7 @@ def test_parents_are_born_before_their_children(population):
         assert all(parent < generation for parent in one.parents)
 
 
-def test_an_edit_keeps_its_parents_z_but_for_a_mutation():
+def test_without_mutations_an_edit_keeps_its_parents_z():
     habits = breeding.HABITS._replace(mixed=0.0, mutation=0.0)
     for one in (family := breeding.simulate(5, 5, 2, 8, 40, 0, habits))[5:]:
         (parent,) = one.parents

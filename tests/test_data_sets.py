@@ -4,13 +4,14 @@ import io
 import json
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from latentjax import data
-from latentjax.data import images, sets, writing
+from latentjax import data, pictures
+from latentjax.data import images, pipeline, sets, writing
 from latentjax.errors import InputError
 from tests import tiny_runs
 from tests.picture_sets import classes, config, crowd, fill, left_out, picture, records, refusal
@@ -126,16 +127,39 @@ def test_bad_pictures_are_left_out_when_asked(tmp_path):
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
-    calls, encode = [], images.encoded
+    calls, encode = [], pictures.encoded
 
-    def until_full(image, kind):
-        calls.append(kind)
+    def until_full(*args):
+        calls.append(args)
         if len(calls) > 5:
             raise OSError(28, "No space left on device")
-        return encode(image, kind)
+        return encode(*args)
 
-    monkeypatch.setattr(images, "encoded", until_full)
+    monkeypatch.setattr(pictures, "encoded", until_full)
     assert "cannot be written (No space left on device)" in refusal(tmp_path / "set", **classes(tmp_path, a=8, b=8))
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
+    killed = tiny_runs.python(
+        """
+import os, sys
+from latentjax.files import staged
+with staged(sys.argv[1]) as folder:
+    (folder / "half").write_bytes(b"x")
+    os.kill(os.getpid(), 9)
+""",
+        str(tmp_path / "set"),
+    )
+    (left,) = tmp_path.iterdir()
+    assert killed.returncode == -9
+    others = [left.name.replace(".set.", ".other."), left.name + "0", left.name[1:], ".set.original"]
+    for name in others:
+        shutil.copytree(left, tmp_path / name)
+    (tmp_path / ".set.original").chmod(0o755)  # of a name that a staged folder could have
+    (tmp_path / ".set.linked_1").symlink_to(tmp_path / others[0])
+    data.prepare(config(**classes(tmp_path, a=8, b=8)), tmp_path / "set")
+    assert {path.name for path in tmp_path.iterdir()} == {"set", "images", ".set.linked_1", *others}
+    assert all((tmp_path / name / "half").exists() for name in others)
 
 
 def test_many_pictures_go_to_several_files(tmp_path, monkeypatch):
@@ -191,3 +215,22 @@ def test_importing_the_package_needs_neither_tfds_nor_grain():
     code = f"import sys; import latentjax.data, latentjax.data.pipeline, latentjax.jobs.prepare; print({names})"
     done = tiny_runs.python(code)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+@pytest.mark.parametrize("module", ["tensorflow_datasets", "array_record.python.array_record_module"])
+def test_a_missing_package_is_told_with_the_command_that_installs_it(tmp_path, monkeypatch, module):
+    fields = classes(tmp_path, a=8, b=8)
+    made = data.prepare(config(**fields), tmp_path / "set")
+    monkeypatch.setitem(sys.modules, module, None)
+    told = refusal(tmp_path / "other", **fields)
+    assert told.startswith(f"{module.partition('.')[0]}: cannot be imported (")
+    assert told.endswith("; pip install -r requirements.txt")
+    with pytest.raises(InputError, match="cannot be imported"):
+        made.source("train")
+
+
+def test_batches_without_grain_are_refused_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    for feed in (lambda: pipeline.batches([{}], 8, 1, seed=0), lambda: pipeline.in_order([{}], 8, 1)):
+        with pytest.raises(InputError, match=r"^grain: cannot be imported \(.*; pip install -r requirements\.txt$"):
+            feed()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentjax import data
+from latentjax import data, pictures
 from latentjax.data import builders, examples, images
 from tests.picture_sets import classes, config, crowd, fill, left_out, picture, records, refusal
 
@@ -17,16 +17,16 @@ def test_ancestors_decide_the_class_and_generated_pictures_are_plain(tmp_path):
     fields = crowd(tmp_path) | {"balance": "none"}
     made = data.prepare(config(**fields), tmp_path / "set")
     found = records(made)
-    assert (made.kind, made.task, made.names) == ("creativity", "classes", ("plain", "many"))
+    assert (made.kind, made.task, made.names) == ("creativity", "classes", ("plain", "bred"))
     assert len(found) == 28
     groups = {key: (record["label"], record["group"]) for key, record in found.items()}
-    assert groups["m000.png"] == (1, "many")
+    assert groups["m000.png"] == (1, "bred")
     assert groups["sub/n001.png"] == (0, "none")
     assert groups["generated:00001/g003.png"] == (0, "generated")
     assert sum(sum(counts.values()) for counts in made.counts.values()) == 28
     for split, counts in made.counts.items():
         labels = [record["label"] for record in found.values() if record["split"] == split]
-        assert counts == {"plain": labels.count(0), "many": labels.count(1)}
+        assert counts == {"plain": labels.count(0), "bred": labels.count(1)}
 
 
 def test_thresholds_are_exclusive_above_and_inclusive_below_and_the_rest_is_told(tmp_path):
@@ -48,7 +48,7 @@ def test_thresholds_are_exclusive_above_and_inclusive_below_and_the_rest_is_told
 def test_generated_pictures_may_come_from_an_array_record_folder(tmp_path):
     def shard(split, numbers):
         for i in numbers:
-            image = io.BytesIO(images.encoded(picture(i), "png"))
+            image = io.BytesIO(pictures.encoded(picture(i), "png"))
             yield f"{i}", {"image": image, "label": 0.0, "key": f"g{i}", "group": ""}
 
     shards: builders.Shards = {"train": [lambda: shard("train", range(5)), lambda: shard("train", range(5, 9))]}
@@ -157,7 +157,7 @@ def test_a_class_without_pictures_is_refused(tmp_path):
         ({"ancestors": ("missing.txt",)}, "missing.txt: cannot be read (No such file or directory); "),
         ({"generated": "nowhere"}, "config.data.generated: nowhere is not there; "),
         ({"none": 200}, "config.data.none: is 200, more than config.data.many (100); "),
-        ({"many": 1000, "generated": ""}, "config.data.images: gives no training picture of the class many; "),
+        ({"many": 1000, "generated": ""}, "config.data.images: gives no training picture of the class bred; "),
         ({"validation": 0.0001}, "config.data.validation: is 0.0001, which leaves no picture of 24 for"),
         ({"validation": 0.999, "balance": "none"}, "config.data.images: gives no training picture of the class "),
         ({"kind": "image_folder"}, "has 1 sub-folders, not two or more; "),

@@ -475,6 +475,13 @@ def test_a_folder_of_the_user_s_own_is_left_alone(workdir, config):
     assert [path.name for path in other.iterdir()] == ["notes.txt"]
 
 
+def test_shards_without_array_record_are_refused_before_anything_is_written(config, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "array_record.python.array_record_module", None)
+    with pytest.raises(InputError, match=r"^array_record: cannot be imported \(.*; pip install -r requirements\.txt$"):
+        made(config, tmp_path / "run", generate__format="array_record")
+    assert not (tmp_path / "run" / "generated").exists()
+
+
 @pytest.mark.parametrize("kind", ["png", "array_record"])
 def test_a_full_disk_is_told_in_one_line_and_gone_on_from(config, finished, tmp_path, monkeypatch, kind):
     calls, save = [], pictures.encoded

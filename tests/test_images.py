@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from latentjax import pictures
 from latentjax.data import images
 from latentjax.errors import InputError
 
@@ -164,6 +165,14 @@ def test_a_camera_that_was_turned_gives_an_upright_picture(kind, orientation):
     assert distance(saved(Image.fromarray(grey), kind, exif=exif, **options), upright) < LOSSY
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0no directory of tags", b"Exif\0\0MM\0*\0\0"])
+def test_a_picture_of_damaged_exif_is_read_as_it_is_stored(kind, exif):
+    grey = np.repeat(GREY[..., None], 3, axis=-1)
+    stream = saved(Image.fromarray(grey), kind, exif=exif)
+    assert distance(stream, grey) < LOSSY
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_animations_are_refused(kind):
     frames = [Image.fromarray(PIXELS), Image.fromarray(255 - PIXELS), Image.fromarray(PIXELS[::-1].copy())]
@@ -254,8 +263,10 @@ def test_pictures_are_resized_to_a_square_bilinearly_with_antialiasing():
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("png", 0), ("jpeg", LOSSY)])
 def test_what_is_encoded_is_decoded_and_resized(kind, tolerance):
-    data = images.encoded(Image.fromarray(PIXELS[:, :48]), kind)
+    data = pictures.encoded(Image.fromarray(PIXELS[:, :48]), kind, quality=95)
     found = images.decoded(data, 48)
     assert found.dtype == np.uint8
     assert np.abs(found.astype(int) - PIXELS[:, :48]).mean() <= tolerance
     assert images.decoded(data, 20).shape == (20, 20, 3)
+    wide = pictures.encoded(Image.fromarray(PIXELS), kind, quality=95)
+    assert images.decoded(wide).shape == PIXELS.shape  # without a size, as it is

@@ -3,6 +3,7 @@
 import io
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from flax import nnx
 from PIL import Image
 
 from latentjax import data, weights
+from latentjax.data import images
 from latentjax.jobs import judge
 from tests import picture_sets
 from tests.conversion import shorten_assessors
@@ -34,6 +36,32 @@ def test_an_assessor_is_measured_beside_trivial_predictors(tmp_path, monkeypatch
     rows = {row["name"]: row for row in found["trivial"]}
     assert rows["statistics of y"]["validation"]["accuracy"] == rows["statistics of y"]["unrelated"]["accuracy"] == 1
     assert rows["mean colour"]["validation"]["count"] == sum(examples.counts["validation"].values())
+
+
+class Watcher:
+    """Stands for an assessor of 4 x 4 pixels; keeps what it is shown."""
+
+    def __init__(self):
+        self.config = {"output": "softmax", "image_size": 4}
+        self.shown: list[np.ndarray] = []
+
+    def logits(self, images):
+        self.shown.append(np.asarray(images))
+        return np.tile([0.0, 1.0], (len(images), 1))
+
+
+def test_unrelated_pictures_are_resized_as_validation_pictures_are():
+    levels = np.zeros((8, 8, 3), np.uint8)
+    levels[::2] = 255  # lines that only antialiasing makes grey
+    stream = io.BytesIO()
+    Image.fromarray(levels).save(stream, format="PNG")
+    watcher: Any = Watcher()
+    found = judge.measured(watcher, [judge.Item(stream.getvalue(), 1)] * 2, ("plain", "bred"))
+    assert found["count"] == 2
+    due = images.decoded(stream.getvalue(), 4).astype(np.float32) / 127.5 - 1
+    assert watcher.shown[0].shape == (judge.BATCH, 4, 4, 3)
+    assert watcher.shown[0][0] == pytest.approx(due)
+    assert abs(watcher.shown[0]).max() < 0.5
 
 
 def picture(seed: int) -> bytes:

@@ -3,7 +3,9 @@
 import json
 import pathlib
 import shutil
+import types
 
+import numpy as np
 import pytest
 
 from configs import assessor, default, miniature
@@ -143,6 +145,15 @@ def test_a_finished_run_makes_nothing_but_its_page(jobs, tiny_generator, tmp_pat
     assert (tmp_path / "run" / "index.html").exists()
 
 
+def test_a_run_goes_on_however_its_workdir_is_spelled(jobs, tiny_generator, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paper.run(config(tiny_generator), "run")
+    assert list(jobs.asked) == [*STAGES, "one_direction"]
+    jobs.asked = {}
+    paper.run(config(tiny_generator), str(tmp_path / "run"))
+    assert jobs.asked == {}
+
+
 def test_a_result_that_is_gone_is_made_again_with_all_that_follows(jobs, tiny_generator, tmp_path):
     c, run = config(tiny_generator), tmp_path / "run"
     paper.run(c, str(run))
@@ -173,15 +184,29 @@ def test_another_crowd_is_another_run(jobs, tiny_generator, tmp_path):
         paper.run(config(tiny_generator, paper__seed=1), str(tmp_path / "run"))
 
 
+def crowds_own(folder: pathlib.Path) -> dict:
+    """Fields that name a crowd's pictures, list and latents in a folder."""
+    (folder / "faces").mkdir()
+    (folder / "many.txt").touch()
+    person = breed.Individual("one", np.ones(6), np.eye(3)[0], 1.0, (), 0)
+    breed.write_latents(folder / "latents", {"one": [person]})
+    return {
+        "data__images": str(folder / "faces"),
+        "data__ancestors": (str(folder / "many.txt"),),
+        "evaluate__latents": str(folder / "latents"),
+    }
+
+
 def test_a_crowds_own_pictures_take_the_simulations_place(jobs, tiny_generator, tmp_path):
-    fields = {"data__images": "faces", "data__ancestors": ("many.txt",), "data__size": 64, "evaluate__latents": "l"}
-    paper.run(config(tiny_generator, latents__classes="mixture:2", **fields), str(tmp_path / "run"))
+    fields = crowds_own(tmp_path)
+    c = config(tiny_generator, latents__classes="mixture:2", data__size=64, **fields)
+    paper.run(c, str(tmp_path / "run"))
     assert list(jobs.asked) == ["images fresh", "assessor", "judgement", "learned", "one_direction"]
     asked = jobs.asked["assessor"].data
-    assert (asked.images, asked.ancestors, asked.size) == ("faces", ("many.txt",), 64)
+    assert (asked.images, asked.ancestors, asked.size) == (fields["data__images"], fields["data__ancestors"], 64)
     assert jobs.asked["images fresh"].latents.classes == "onehot"
     assert jobs.asked["learned"].latents.classes == "mixture:2"
-    assert jobs.asked["learned"].evaluate.latents == "l"
+    assert jobs.asked["learned"].evaluate.latents == fields["evaluate__latents"]
     page = (tmp_path / "run" / "report.md").read_text()
     assert "simulated" not in page
     assert not (tmp_path / "run" / "breeding").exists()
@@ -200,13 +225,62 @@ def test_a_crowds_own_pictures_take_the_simulations_place(jobs, tiny_generator, 
         ({"evaluate__noise_seeds": (0, 1)}, "config.evaluate.noise_seeds"),
         ({"data__generated": "there"}, "config.data.generated"),
         ({"data__images": "there"}, "config.data.ancestors"),
+        ({"data__validation": 0.0}, "config.data.validation"),
+        ({"assessor__weights": "embedded:redness"}, "config.assessor.weights"),
+        ({"assessor_training__variant": "b9"}, "config.assessor_training.variant"),
+        ({"train__micro_batches": 3}, "config.train.micro_batches"),
+        ({"generate__name": "mine"}, "config.generate.name"),
+        ({"generate__latents": "there"}, "config.generate.latents"),
+        ({"generate__alphas": (0.1,)}, "config.generate.alphas"),
+        ({"generate__format": "jpeg"}, "config.generate.format"),
+        ({"generate__noise_seeds": (0, 1)}, "config.generate.noise_seeds"),
+        ({"latents__truncation": 2.0}, "config.latents.truncation"),
     ],
 )
 def test_what_a_late_stage_would_refuse_is_refused_at_once(jobs, tiny_generator, tmp_path, fields, said):
+    assert refused(jobs, config(tiny_generator, **fields), tmp_path / "run").where == said
+
+
+def refused(jobs: Jobs, c: ConfigDict, run: pathlib.Path) -> InputError:
+    """Why a run is refused before any stage; nothing may be written."""
     with pytest.raises(InputError) as caught:
-        paper.run(config(tiny_generator, **fields), str(tmp_path / "run"))
-    assert caught.value.where == said
-    assert not (tmp_path / "run").exists()
+        paper.run(c, str(run))
+    assert jobs.asked == {}
+    assert not run.exists()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("data__images", "gone", "config.data.images: gone is not there"),
+        ("data__ancestors", ("gone.txt",), "config.data.ancestors: gone.txt is not there"),
+        ("data__generated", "gone", "config.data.generated: gone is not there"),
+        ("evaluate__latents", "gone", "gone"),
+        ("latents__classes", "onehot:3", "config.latents.classes: has the class 3"),
+    ],
+)
+def test_a_crowds_own_files_are_looked_at_before_anything_is_made(jobs, tiny_generator, tmp_path, name, value, said):
+    c = config(tiny_generator, **(crowds_own(tmp_path) | {name: value}))
+    assert str(refused(jobs, c, tmp_path / "run")).startswith(said)
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused_at_once(jobs, tiny_generator, tmp_path, monkeypatch):
+    mesh = types.SimpleNamespace(size=3)
+    monkeypatch.setattr(paper.paper_checks.distributed, "data_mesh", lambda: mesh)
+    c = config(tiny_generator, train__batch_size=6, assessor_training__batch_size=16)
+    assert refused(jobs, c, tmp_path / "run").where == "config.assessor_training.batch_size"
+    c = config(tiny_generator, train__batch_size=16, assessor_training__batch_size=6)
+    assert refused(jobs, c, tmp_path / "run").where == "config.train.batch_size"
+
+
+def test_a_prepared_set_needs_no_sources_any_more(jobs, tiny_generator, tmp_path):
+    fields = crowds_own(tmp_path)
+    (tmp_path / "faces").rmdir()
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "set.json").touch()
+    paper.run(config(tiny_generator, data__folder=str(tmp_path / "set"), **fields), str(tmp_path / "run"))
+    assert "assessor" in jobs.asked
 
 
 def test_the_page_shows_every_part(jobs, tiny_generator, tmp_path):

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import hashlib
+import io
 
 import jax
 import jax.numpy as jnp
@@ -172,3 +173,12 @@ def test_a_png_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeyp
         pictures.save(Image.fromarray(tiles(16)[0]), path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_quality_and_compress_level_trade_bytes_for_pixels_and_time():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 8, (32, 32, 3), np.uint8) * 32)
+    assert len(pictures.encoded(noise, "jpg", 30)) < len(pictures.encoded(noise, "jpeg", 95))
+    stored, packed = (pictures.encoded(noise, "png", compress_level=level) for level in (0, 9))
+    assert len(packed) < len(stored)
+    for data in (stored, packed):
+        np.testing.assert_array_equal(Image.open(io.BytesIO(data)), noise)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from latentjax.errors import InputError
 from latentjax.report import __main__ as report
+from latentjax.report import figures
 
 
 def evaluation(folder, offset: float = 0.0, names: str = "abcde"):
@@ -29,10 +30,21 @@ def evaluation(folder, offset: float = 0.0, names: str = "abcde"):
     return folder
 
 
-def test_curves_of_several_runs(tmp_path):
+def test_curves_of_several_runs(tmp_path, monkeypatch):
+    drawn, draw = {}, figures.curves.draw
+
+    def watched(out, alphas, panels, **settings):
+        drawn.update(panels)
+        draw(out, alphas, panels, **settings)
+
+    monkeypatch.setattr(figures.curves, "draw", watched)
     runs = [f"{label}={evaluation(tmp_path / label, offset)}" for label, offset in (("one", 0.0), ("two", 0.1))]
     report.command(["curves", str(tmp_path / "out.png"), *runs])
     assert Image.open(tmp_path / "out.png").width > 500
+    for label, middle in (("one", 0.5), ("two", 0.6)):
+        assert list(drawn[label]) == ["score", "redness"]
+        # strip i changes by i / 10 over an alpha of 1
+        assert drawn[label]["score"].mean(axis=0) == pytest.approx([middle - 0.1, middle, middle + 0.1])
 
 
 def test_curves_of_different_latents_are_refused(tmp_path):

@@ -3,11 +3,13 @@
 import os
 import resource
 import signal
+import sys
 
 import pytest
 import tensorflow_datasets as tfds
 
 from latentjax import shards
+from latentjax.errors import InputError
 
 
 def examples(count, first=0):
@@ -59,4 +61,12 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("module", ["tensorflow_datasets", "array_record.python.array_record_module"])
+def test_a_missing_package_is_told_with_the_command_that_installs_it(tmp_path, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=r"cannot be imported \(.*; pip install -r requirements\.txt$"):
+        shards.write(tmp_path / "shard", examples(1))
     assert not list(tmp_path.iterdir())

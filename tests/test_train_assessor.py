@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -266,22 +267,81 @@ def test_norms_are_those_of_the_whole_batch_on_any_number_of_devices(pictures, t
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"assessor_training__output": "sigmoid"}, "config.assessor_training.output: is sigmoid, and there are 3"),
-        ({"assessor_training__output": "regression"}, "config.assessor_training.output: is regression, and the labels"),
+        (
+            {"assessor_training__output": "sigmoid"},
+            "config.assessor_training.output: is sigmoid, and there are 3 classes",
+        ),
+        ({"assessor_training__output": "regression"}, "is regression, and the pictures' labels are classes"),
         ({"assessor_training__variant": "b9"}, "config.assessor_training.variant: 'b9' is unknown"),
         ({"assessor__weights": "embedded:redness"}, "is no network that could learn"),
         ({"data__images": "nowhere"}, "nowhere"),
+        ({"data__validation": 0.0}, "config.data.validation: is 0, and the best weights are chosen by"),
+        ({"data__kind": "artbreeder_latents"}, "config.data.kind: is artbreeder_latents, which has no pictures"),
+        ({"assessor__output": "margin"}, "config.assessor.output: is for an assessor that is trained already"),
     ],
 )
-def test_bad_settings_are_told_in_one_line(pictures, tmp_path, fields, said):
+def test_bad_settings_are_told_in_one_line_before_anything_is_written(pictures, tmp_path, fields, said):
     with pytest.raises(InputError) as caught:
         train_assessor.run(config(pictures, **fields), str(tmp_path / "run"))
     assert said in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_pictures_do_not_go_on_with_a_run(pictures, finished, tmp_path):
-    with pytest.raises(InputError):
-        train_assessor.run(config(pictures, data__size=40), str(finished))
+    folder, run = tmp_path / "pictures", tmp_path / "run"
+    shutil.copytree(pictures, folder)
+    shutil.copytree(finished, run)
+    paint(folder / "red", 1, 0, seed=99)
+    known = json.loads((run / "config.json").read_text())
+    known["config"]["data.images"] = str(folder)
+    (run / "config.json").write_text(json.dumps(known))
+    with pytest.raises(InputError, match="other sources"):
+        train_assessor.run(config(pictures, data__images=str(folder)), str(run))
+    # nor does another prepared set in its place
+    shutil.rmtree(run / "data")
+    with pytest.raises(InputError, match="was made with another data"):
+        train_assessor.run(config(pictures, data__images=str(folder)), str(run))
+
+
+def test_the_crowds_pictures_and_a_generator_give_the_whole_report(tmp_path):
+    """As in the paper: lists of ancestors, generated pictures, and whether the result is usable as a target."""
+    crowd, generated = tmp_path / "crowd", tmp_path / "generated"
+    many, none = paint(crowd, 40, 0, seed=1), paint(crowd, 20, 1, seed=2)
+    paint(generated, 20, 2, seed=3)
+    (tmp_path / "many.txt").write_text("".join(f"{name} {101 + i}\n" for i, name in enumerate(many)))
+    (tmp_path / "none.txt").write_text("".join(f"{name} 0\n" for name in none))
+    c = config(
+        crowd,
+        data__kind="creativity",
+        data__ancestors=(str(tmp_path / "many.txt"), str(tmp_path / "none.txt")),
+        data__generated=str(generated),
+        data__origin="nowhere in particular",
+        generator__weights=tiny_runs.save_generator(tmp_path / "generator"),
+    )
+    train_assessor.run(c, str(tmp_path / "run"))
+    report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
+    assert report["names"] == ["plain", "bred"]
+    assert report["title"] == "Assessor run, of nowhere in particular"
+    assert report["metrics"]["accuracy"] > 0.9
+    assert {row["name"] for row in report["trivial"]} >= {"mean colour", "the larger class"}
+    assert report["usability"]["generated"]["count"] == 256
+    assert report["usability"]["gradients"]["latents"]["95 %"] > 0
+    card = (tmp_path / "run" / "assessor" / "README.md").read_text()
+    assert "nowhere in particular" in card
+    assert "the score is\nthe probability of `bred`" in card
+
+
+def test_of_several_classes_one_can_be_scored(pictures, tmp_path):
+    c = config(
+        pictures,
+        assessor__output_class=2,
+        assessor_training__num_steps=8,
+        generator__weights=tiny_runs.save_generator(tmp_path / "generator"),
+    )
+    train_assessor.run(c, str(tmp_path / "run"))
+    assert latentjax.load_assessor(tmp_path / "run" / "assessor").output.scored_class == 2
+    report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
+    assert report["usability"]["generated"]["count"] == 256
 
 
 def test_bfloat16_stays_close_and_is_saved_in_float32(pictures, finished, tmp_path):

@@ -1,13 +1,15 @@
 """Predictors that need no network, on tasks whose difficulty is known."""
 
 import io
+import pathlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from latentjax import trivial
+from latentjax import data, trivial
 from latentjax.trivial import Item, Sample
+from tests import picture_sets
 
 
 def picture(pixels: np.ndarray) -> bytes:
@@ -66,6 +68,46 @@ def test_the_larger_class_is_guessed():
     (row,) = trivial.measure(train, {"validation": Sample({}, np.array([1, 0, 0, 0]))})
     assert row["name"] == trivial.MAJORITY
     assert row["validation"] == {"count": 4, "accuracy": 0.25, "f1": pytest.approx(0.4), "auc": 0.5}
+
+
+def test_of_one_class_nothing_but_the_guess_is_measured():
+    train = [item for item in items(20, 0) if item.label]
+    rows = measured(train, items(10, 1))
+    assert list(rows) == [trivial.MAJORITY]
+    assert rows[trivial.MAJORITY]["0"]["accuracy"] == 0.5
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("set")
+    fields = picture_sets.crowd(folder, many=4, none=20, generated=20)
+    return data.prepare(picture_sets.config(**fields, balance="none"), folder / "data")
+
+
+def test_items_are_all_of_a_small_split(examples):
+    records = list(examples.source("train"))
+    points = {"g000": (np.ones(2), np.ones(3)), "n000": (np.zeros(2), np.ones(3))}
+    found = list(trivial.items_of(examples, "train", points))
+    assert [item.picture for item in found] == [record["image"] for record in records]
+    assert [item.label for item in found] == [record["label"] for record in records]
+    known = [pathlib.Path(record["key"]).stem in points for record in records]
+    assert [item.latent is not None for item in found] == known
+    assert all(item.latent is None for item in trivial.items_of(examples, "train"))
+
+
+def test_some_of_many_items_have_each_class_in_its_share(examples, monkeypatch):
+    monkeypatch.setattr(trivial, "PICTURES", 8)
+    records = list(examples.source("train"))
+    by_class = np.argsort([record["label"] for record in records], stable=True)
+    due = sorted(by_class[np.linspace(0, len(records) - 1, 8).astype(int)])
+    found = list(trivial.items_of(examples, "train"))
+    assert [item.picture for item in found] == [records[index]["image"] for index in due]
+    assert abs(sum(item.label for item in found) - 8 * np.mean([record["label"] for record in records])) <= 1
+
+
+def test_the_rarest_class_is_never_left_out(examples, monkeypatch):
+    monkeypatch.setattr(trivial, "PICTURES", 2)
+    assert sorted(item.label for item in trivial.items_of(examples, "train")) == [0, 1]
 
 
 def test_latents_are_left_out_where_some_are_unknown():

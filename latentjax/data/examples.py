@@ -17,9 +17,9 @@ from latentjax.errors import InputError
 RECORDS = (".json", ".jsonl", ".csv")
 SYSTEM_FILES = ("Thumbs.db", "desktop.ini")
 # classes of the creativity set, in label order: of few or no ancestors or generated, and of many ancestors
-CREATIVITY = ("plain", "many")
+CREATIVITY = ("plain", "bred")
 # what their pictures are counted as, and how that is told
-CREATIVITY_GROUPS = {"many": "many ancestors", "none": "plain: few or none", "generated": "plain: generated"}
+CREATIVITY_GROUPS = {"bred": "bred: many ancestors", "none": "plain: few or none", "generated": "plain: generated"}
 
 
 class Stored(NamedTuple):
@@ -93,7 +93,7 @@ def creativity(data: ConfigDict) -> Examples:
         if key not in entries:
             left_out.append((key, "in no list"))
         elif (count := entries[key].value) > data.many:
-            found.append(Example(key, path, 1, "many"))
+            found.append(Example(key, path, 1, "bred"))
         elif count <= data.none:
             found.append(Example(key, path, 0, "none"))
         else:

@@ -57,7 +57,7 @@ def read(file: pathlib.Path | IO[bytes], where: object, size: int | None = None)
             crowded = image.width * image.height > LARGE
             with _ONE_AT_A_TIME if crowded else contextlib.nullcontext():
                 image.load()
-                turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+                turn = _TURNS.get(_orientation(image))
                 upright = _rgb(image, where) if turn is None else _rgb(image, where).transpose(turn)
                 return upright if size is None else resized(upright, size)
     except InputError:
@@ -90,20 +90,11 @@ def resized(image: Image.Image, size: int) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BILINEAR)
 
 
-def encoded(image: Image.Image, kind: str) -> bytes:
-    """The bytes of a "png", or of a "jpeg" of quality 95 whose colours are not subsampled."""
-    stream = io.BytesIO()
-    if kind == "jpeg":
-        image.save(stream, "JPEG", quality=95, subsampling=0)
-    else:
-        image.save(stream, "PNG", compress_level=3)  # half the time of the default, a twentieth more bytes
-    return stream.getvalue()
-
-
-def decoded(data: bytes, size: int) -> np.ndarray:
-    """uint8 [size, size, 3] of a PNG or JPEG that `encoded` made."""
+def decoded(data: bytes, size: int | None = None) -> np.ndarray:
+    """uint8 [H, W, 3] of a PNG or JPEG that `pictures.encoded` made; [size, size, 3] where a size is given."""
     with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-        return np.asarray(resized(image.convert("RGB"), size))
+        levels = image.convert("RGB")
+        return np.asarray(levels if size is None else resized(levels, size))
 
 
 def _known_formats() -> list[str]:
@@ -120,6 +111,14 @@ def _refuse(image: Image.Image, where: object) -> None:
     if frames > 1 and image.format != "MPO":
         what = f"holds {frames} pictures" if image.format == "TIFF" else f"is animated ({frames} frames)"
         raise InputError(where, what, _MEND)
+
+
+def _orientation(image: Image.Image) -> int:
+    """What EXIF says; 1, upright, where it is damaged, because the pixels are good."""
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Pillow's readers raise whatever their parsing meets
+        return 1
 
 
 def _rgb(image: Image.Image, where: object) -> Image.Image:

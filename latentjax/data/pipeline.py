@@ -12,6 +12,7 @@ from absl import flags
 
 from latentjax.data import images
 from latentjax.errors import InputError
+from latentjax.packages import imported
 
 
 class RandomAccess(Protocol):
@@ -87,9 +88,9 @@ def batches(
         `image` uint8 [batch / P, size, size, 3] and `label` int32 or float32 [batch / P].
 
     Raises:
-        InputError: there are no pictures, or the batch cannot be shared by the processes.
+        InputError: there are no pictures, the batch cannot be shared by the processes, or Grain is missing.
     """
-    import grain
+    grain = imported("grain")
 
     index, count = process
     if not len(source):
@@ -113,7 +114,7 @@ def batches(
 
 def _read_options(threads: int) -> Any:
     """Batches are read by this many threads; one more waits."""
-    import grain
+    grain = imported("grain")
 
     return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1)
 
@@ -144,8 +145,11 @@ def in_order(source: RandomAccess, size: int, batch: int) -> Iterator[dict[str, 
 
     Yields:
         `image` uint8 [batch, size, size, 3], `label` [batch], `key` (a list), and `rows`, how many are real.
+
+    Raises:
+        InputError: Grain is missing.
     """
-    import grain
+    grain = imported("grain")
 
     total, read = len(source), Reader(source, size)
 

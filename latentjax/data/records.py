@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from latentjax.errors import InputError
+from latentjax.packages import imported_tfds
 
 
 class Source:
@@ -20,11 +21,11 @@ class Source:
         features: the names in a record.
 
     Raises:
-        InputError: the folder is no such data set.
+        InputError: the folder is no such data set, or TFDS or array_record is missing.
     """
 
     def __init__(self, folder: pathlib.Path, split: str):
-        import tensorflow_datasets as tfds
+        tfds = imported_tfds()
 
         builder = _builder(folder)
         self.features = frozenset(builder.info.features or ())
@@ -54,8 +55,7 @@ def splits_of(folder: pathlib.Path) -> list[str]:
 
 
 def _builder(folder: pathlib.Path) -> Any:
-    import tensorflow_datasets as tfds
-
+    tfds = imported_tfds()
     try:
         return tfds.builder_from_directory(folder)
     except Exception as error:  # TFDS raises whatever parsing its files meets

@@ -14,6 +14,7 @@ from latentjax.data.latent_sets import LatentPlan
 from latentjax.data.planning import Plan
 from latentjax.data.records import Source
 from latentjax.errors import InputError
+from latentjax.packages import imported_tfds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,14 @@ class Set:
     weights: tuple[float, ...]
     sha256: str
     settings: dict[str, Any]
+
+    def labels(self, split: str) -> list[float]:
+        """The labels of "train" or "validation", without its pictures.
+
+        Raises:
+            InputError: the record is missing or damaged.
+        """
+        return [float(row.label) for row in manifest.read(self.folder).values() if row.split == split]
 
     def source(self, split: str) -> Source:
         """Random access to "train" or "validation".
@@ -91,6 +100,18 @@ class Preparation:
     ready: Set | None = None
     plan: Plan | LatentPlan | None = None
 
+    @property
+    def task(self) -> str:
+        """See `Set`."""
+        found = self.ready or self.plan
+        return found.task if isinstance(found, Set | Plan) else "latents"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See `Set`."""
+        found = self.ready or self.plan
+        return found.names if isinstance(found, Set | Plan) else ()
+
     def finish(self) -> Set:
         """Writes the set where it is missing.
 
@@ -114,7 +135,8 @@ def check(data: ConfigDict, folder: pathlib.Path | str) -> Preparation:
     never on this machine, it is taken as it is.
 
     Raises:
-        InputError: a picture, list or field is wrong, or the folder holds something else.
+        InputError: a picture, list or field is wrong, the folder holds something else, or TFDS or array_record is
+            missing.
     """
     folder = pathlib.Path(folder)
     if (folder / "set.json").exists():
@@ -124,6 +146,7 @@ def check(data: ConfigDict, folder: pathlib.Path | str) -> Preparation:
         return Preparation(data, folder, ready=known)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(folder, "is no prepared set, and not empty", "name another config.data.folder")
+    imported_tfds()  # before minutes of looking at pictures that could not be written
     found = planning.plan(data) if data.kind in KINDS else latent_sets.plan(data)
     return Preparation(data, folder, plan=found)
 
@@ -136,8 +159,8 @@ def _refuse_other(known: Set, data: ConfigDict) -> None:
         told = [f"config.data.{name} {then.get(name)!r}, not {now.get(name)!r}" for name in differing]
         todo = "name another config.data.folder, or give the same settings"
         raise InputError(known.folder, f"was prepared with {' and '.join(told)}", todo)
-    sources = data.latents if data.kind == "artbreeder_latents" else data.images
-    if not (sources and pathlib.Path(sources).exists()):
+    named = (data.latents, data.users, data.images, data.scores, data.generated, *data.ancestors)
+    if not all(pathlib.Path(source).exists() for source in named if source) or not any(named):
         logging.info("%s: its sources are not there; it is taken as it was prepared", known.folder)
     elif data.kind in KINDS:
         found = {example.key: example for example in KINDS[data.kind](data).found}

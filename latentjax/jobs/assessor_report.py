@@ -1,22 +1,20 @@
 """What is reported of a trained assessor: gathers the facts that latentjax/report/assessor.py shows."""
 
-import io
 import json
 import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
-from PIL import Image
 from tqdm import tqdm
 
 from latentjax import calibration, class_vectors, data, latents, networks, trivial, usability
 from latentjax.class_vectors import ClassVectors
 from latentjax.config import ConfigDict
+from latentjax.data import images
 from latentjax.report import assessor as report
 
 PICTURES = 128  # validation pictures whose scores are looked at after JPEG and resizing
-TRIVIAL = 2000  # pictures of a split that trivial predictors look at
 LATENTS = 64  # whose gradients are measured
 
 
@@ -53,13 +51,13 @@ def measured(assessor: networks.Assessor, examples: data.Set, source: Source | N
     """How usable the assessor is as a target; without a generator, or a class that is scored, in part."""
     validation = examples.source("validation")
     few = np.linspace(0, len(validation) - 1, min(PICTURES, len(validation))).astype(int)
-    robustness = usability.robustness(assessor, np.stack([picture(validation[i]) for i in few]))
-    several = assessor.output is not None and assessor.output.kind == "softmax" and assessor.output.num_classes != 2
+    robustness = usability.robustness(assessor, np.stack([images.decoded(validation[i]["image"]) for i in few]))
+    several = len(examples.names) > 2 and assessor.config.get("output_class") is None
     if source is None or several:
         return usability.Usability(None, None, robustness)
-    images = calibration.sampled_images(source.generator, source.classes, source.truncation)
+    generated = calibration.sampled_images(source.generator, source.classes, source.truncation)
     total = calibration.IMAGES // calibration.BATCH
-    scores = usability.generated_scores(assessor, tqdm(images, total=total, desc="generated images"))
+    scores = usability.generated_scores(assessor, tqdm(generated, total=total, desc="generated images"))
     sizes = (source.generator.latent_dim, source.generator.num_classes)
     points = latents.sample_latents(LATENTS, calibration.SEED, *sizes, source.truncation, source.classes)
     z, y = latents.stacked(points)
@@ -71,19 +69,9 @@ def trivial_rows(examples: data.Set) -> list[dict[str, Any]]:
     """What predictors that learn nothing worth knowing reach on the validation pictures; none but of two classes."""
     if len(examples.names) != 2:
         return []
-    samples = []
-    for split in ("train", "validation"):
-        source = examples.source(split)
-        some = np.linspace(0, len(source) - 1, min(TRIVIAL, len(source))).astype(int)
-        records = (source[int(i)] for i in tqdm(some, desc=f"{split}: colours and sizes", unit=" pictures"))
-        samples.append(trivial.sample(trivial.Item(record["image"], record["label"]) for record in records))
+    samples = [trivial.sample(trivial.items_of(examples, split)) for split in ("train", "validation")]
     found = trivial.measure(samples[0], {"validation": samples[1]})
     return [{"name": row["name"], **row["validation"]} for row in found]
-
-
-def picture(example: dict[str, Any]) -> np.ndarray:
-    """The prepared picture of an example, uint8 [S, S, 3]."""
-    return np.asarray(Image.open(io.BytesIO(example["image"])).convert("RGB"))
 
 
 def curves_of(folder: pathlib.Path, best: int) -> report.Curves:
@@ -104,16 +92,17 @@ def write(
     source: Source | None,
 ) -> None:
     """Writes report/ of a run folder, the page on which people look at its assessor."""
-    output, validation = assessor.config["output"], examples.source("validation")
+    output, origin, validation = assessor.config["output"], assessor.source["origin"], examples.source("validation")
     found = measured(assessor, examples, source)
     wanted = report.shown(output, predictions.outputs, predictions.labels)
     facts = report.Facts(
-        title=f"Assessor of {examples.folder.resolve().parent.name}",
+        title=f"Assessor {folder.resolve().name}{f', of {origin}' if origin else ''}",
         output=output,
         names=examples.names,
         logits=predictions.outputs,
         targets=predictions.labels,
-        examples={index: picture(validation[index]) for index in wanted},
+        scored_class=assessor.config.get("output_class"),
+        examples={index: images.decoded(validation[index]["image"]) for index in wanted},
         curves=curves_of(folder, assessor.source["step"]),
         usability=found,
         trivial=trivial_rows(examples),

@@ -13,6 +13,7 @@ from latentjax.errors import InputError
 from latentjax.files import staged, write_json, write_text
 
 FOUNDERS, CHILDREN = 600, 40  # of a population and of each of its generations, at least
+SETS = ("crowd", "unrelated", "heldout")  # of latents
 BIGGAN = (128, 1000)  # Z and K of the latents that REAL is of
 FILE_BYTES = artbreeder.MAX_BYTES // 2
 
@@ -31,12 +32,13 @@ def write(folder: pathlib.Path, config: ConfigDict, generator: networks.Generato
     """
     settings, counts = config.paper, {"bred": config.paper.bred, "plain": config.paper.plain}
     three = counts | {"fresh": settings.fresh}
-    crowd = chosen(population(config, generator, 0), counts, config, 0)
-    others, checked = population(config, generator, 1), round(config.data.validation * sum(three.values()))
+    checked = max(len(three), round(config.data.validation * sum(three.values())))
+    crowd, others = chosen(population(config, generator, 0), counts, config, "crowd"), population(config, generator, 1)
     with staged(folder, replace=True) as aside:
         write_latents(aside / "crowd", crowd)
-        write_latents(aside / "unrelated", chosen(others, shared(three, checked), config, 1))
-        write_latents(aside / "heldout", chosen(others, shared(three, config.evaluate.count), config, 2))
+        write_latents(aside / "unrelated", chosen(others, shared(three, checked), config, "unrelated"))
+        heldout = shared(three, config.evaluate.count)
+        write_latents(aside / "heldout", chosen(others, heldout, config, "heldout"))
         lines = [f"{one.name},{one.ancestors}\n" for found in crowd.values() for one in found]
         write_text(aside / "ancestors.csv", "key,ancestors\n" + "".join(lines))
         latents = artbreeder.read(aside / "crowd", generator.latent_dim, generator.num_classes)
@@ -59,15 +61,34 @@ def scale(config: ConfigDict) -> tuple[int, int, int]:
 
 
 def shared(parts: Mapping[str, int], total: int) -> dict[str, int]:
-    """The total divided as the parts are, at least one each."""
+    """The total divided as the parts are, by largest remainder; at least one each where the total is enough for that.
+
+    Args:
+        parts: 1 or more each.
+        total: the sum of what is returned.
+    """
     whole = sum(parts.values())
-    return {name: max(1, round(total * count / whole)) for name, count in parts.items()}
+    found = {name: total * count // whole for name, count in parts.items()}
+    by_remainder = sorted(parts, key=lambda name: -(total * parts[name] % whole))
+    for name in by_remainder[: total - sum(found.values())]:
+        found[name] += 1
+    if total >= len(parts):
+        for name in [name for name, count in found.items() if not count]:
+            found[max(found, key=lambda name: found[name])] -= 1
+            found[name] = 1
+    return found
 
 
 def chosen(
-    individuals: Sequence[Individual], counts: Mapping[str, int], config: ConfigDict, number: int
+    individuals: Sequence[Individual], counts: Mapping[str, int], config: ConfigDict, of: str
 ) -> dict[str, list[Individual]]:
-    """So many bred and plain ones of a population, at random, and fresh ones; a larger choice holds the smaller.
+    """So many bred and plain ones of a population, at random, and fresh ones; more of a group hold the fewer.
+
+    Args:
+        individuals: the population.
+        counts: of the groups "bred", "plain" and "fresh", or some of them.
+        config: of the run.
+        of: one of `SETS`.
 
     Raises:
         InputError: there are not as many.
@@ -79,16 +100,25 @@ def chosen(
     }
     found = {}
     for place, (name, count) in enumerate(counts.items()):
-        random = np.random.default_rng((seed, 2, number, place))
+        random = np.random.default_rng((seed, 2, SETS.index(of), place))
         if name == "fresh":
             found[name] = fresh(random, count, individuals[0], config.latents.truncation)
             continue
         if count > len(groups[name]):
-            what = f"gives {len(groups[name])} images with more than {many} ancestors, and {count} are asked for"
-            raise InputError("config.paper.generations", what, "give more generations, or a smaller config.paper.bred")
+            raise too_few(name, count, len(groups[name]), many, of)
         order = random.permutation(len(groups[name]))
         found[name] = [groups[name][i] for i in order[:count]]
     return found
+
+
+def too_few(group: str, asked: int, there: int, many: int, of: str) -> InputError:
+    """The error of a set that asks for more of a group than a population has; it names what sets the number."""
+    field = {"unrelated": "config.data.validation", "heldout": "config.evaluate.count"}.get(of, f"config.paper.{group}")
+    ancestors = f"more than {many} ancestors" if group == "bred" else "no ancestors"
+    more = ", or more config.paper.generations" if group == "bred" else ""
+    return InputError(
+        field, f"asks for {asked} images with {ancestors}, and breeding gives {there}", f"give less{more}"
+    )
 
 
 def fresh(random: np.random.Generator, count: int, like: Individual, truncation: float) -> list[Individual]:

@@ -212,6 +212,7 @@ class Evaluation:
     def _facts(self, params: Any, direction: int) -> dict[str, Any]:
         """What an evaluation folder is of; strips of other facts do not belong into it."""
         settings, assessor = self.bench.config.evaluate, self.bench.assessor
+        origins = {"origin": ", ".join(assessor.origins)} if assessor.origins else {}
         ascent = [settings.ascent_steps, settings.ascent_step_size]
         return {
             "alphas": [round(float(alpha), 6) for alpha in self.alphas],
@@ -226,6 +227,7 @@ class Evaluation:
             "settings": self.transformer.config if self.transformer else {"ascent": ascent},
             "direction": direction,
             "precision": precision.chosen(self.bench.config.precision, self.bench.mesh),
+            **origins,
         }
 
 

@@ -1,26 +1,21 @@
 """What a trained assessor is worth: beside trivial predictors, and on families that it never met."""
 
-import io
 import json
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
 from latentjax import artbreeder, data, distributed, latents, networks, trivial
 from latentjax.config import ConfigDict
+from latentjax.data import images
 from latentjax.report import classification
-from latentjax.trivial import Item
+from latentjax.trivial import Item, Points
 
-MOST = 10_000  # pictures of a split that trivial predictors look at
 BATCH = 32
 METRICS = ("count", "accuracy", "precision", "recall", "f1", "auc", "ece")
-
-Points = dict[str, tuple[np.ndarray, np.ndarray]]  # z and y by the name of the picture
 
 
 def judge(run: pathlib.Path, prepared: pathlib.Path, points: Points, unrelated: list[Item] | None) -> dict[str, Any]:
@@ -39,10 +34,7 @@ def judge(run: pathlib.Path, prepared: pathlib.Path, points: Points, unrelated: 
     report = json.loads((run / "report" / "report.json").read_text(encoding="utf-8"))
     found: dict[str, Any] = {"validation": {name: report["metrics"][name] for name in METRICS}}
     examples = data.open_set(prepared)
-    train, validation = (
-        trivial.sample(tqdm(items_of(examples, split, points), desc=f"{split}: features", unit=" pictures"))
-        for split in ("train", "validation")
-    )
+    train, validation = (trivial.sample(trivial.items_of(examples, split, points)) for split in ("train", "validation"))
     tests = {"validation": validation}
     if unrelated is not None:
         found["unrelated"] = measured(networks.load_assessor(run / "assessor"), unrelated, examples.names)
@@ -50,23 +42,14 @@ def judge(run: pathlib.Path, prepared: pathlib.Path, points: Points, unrelated: 
     return {"assessor": found, "trivial": trivial.measure(train, tests)}
 
 
-def items_of(examples: data.Set, split: str, points: Points) -> Iterator[Item]:
-    """The pictures of a split, evenly spaced where they are more than `MOST`."""
-    source = examples.source(split)
-    for index in np.linspace(0, len(source) - 1, min(MOST, len(source))).astype(int):
-        record = source[int(index)]
-        name = pathlib.PurePosixPath(record["key"].removeprefix("generated:")).stem
-        yield Item(record["image"], int(record["label"]), points.get(name))
-
-
 def measured(assessor: networks.Assessor, items: list[Item], names: tuple[str, ...]) -> dict[str, Any]:
-    """`METRICS` of the assessor on some pictures."""
-    logits = []
+    """`METRICS` of the assessor on some pictures, resized as validation pictures are."""
+    logits, size = [], assessor.config["image_size"]
     for start in range(0, len(items), BATCH):
         group = items[start : start + BATCH]
-        pixels = np.stack([np.asarray(Image.open(io.BytesIO(item.picture)).convert("RGB")) for item in group])
-        images = distributed.padded(pixels.astype(np.float32) / 127.5 - 1, BATCH)
-        logits.append(np.asarray(assessor.logits(jnp.asarray(images)))[: len(group)])
+        pixels = np.stack([images.decoded(item.picture, size) for item in group])
+        inputs = distributed.padded(pixels.astype(np.float32) / 127.5 - 1, BATCH)
+        logits.append(np.asarray(assessor.logits(jnp.asarray(inputs)))[: len(group)])
     labels, output = [item.label for item in items], assessor.config["output"]
     found = classification.measure(output, np.concatenate(logits), labels, names)
     return {name: found[name] for name in METRICS}

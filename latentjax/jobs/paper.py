@@ -20,12 +20,11 @@ from latentjax import networks
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.files import write_json
-from latentjax.jobs import breed, generate, judge, train, train_assessor
+from latentjax.jobs import breed, generate, judge, paper_checks, train, train_assessor
 from latentjax.jobs.workbench import start
 from latentjax.report import classification
 from latentjax.report import paper as report
 from latentjax.run_folder import RunFolder
-from latentjax.transformers import kind_named
 
 # the fields that a stage's result depends on, by how they begin
 SOURCES = ("generator.", "data.", "paper.", "latents.", "precision", "forms")
@@ -137,6 +136,7 @@ class Paper:
             fields["data__images"] = str(pictures / "crowd")
             fields["data__ancestors"] = (str(self.path / "breeding" / "ancestors.csv"),)
             fields["data__size"] = self.generator.resolution
+            fields["data__origin"] = "a simulated crowd, without anybody's choice"
         return self.derived(
             data__kind="creativity",
             assessor__calibrate=False,
@@ -209,49 +209,23 @@ def run(config: ConfigDict, workdir: str) -> None:
         InputError: the workdir is another run's, or something in the config or an input is wrong.
     """
     folder = RunFolder(workdir, config)
-    check(config)
+    paper_checks.check_settings(config)
     start(config)
     if jax.process_count() > 1:
         raise InputError("--job=paper", "runs in one process", "run its stages as jobs of their own")
     classification.scikit_learn_metrics()  # told now, and not after hours
     generator = networks.load_generator(config.generator.weights)
+    paper = Paper(config, folder.path.resolve(), generator)
+    paper_checks.check_training(paper.assessor)
+    if not paper.simulated:
+        paper_checks.check_inputs(config, paper.path / "assessor" / "data", generator)
     folder.refuse_other_weights(generator_sha256=generator.sha256)
     folder.create()
     folder.write_run(generator_sha256=generator.sha256)
-    paper = Paper(config, folder.path, generator)
-    seconds = finish(paper.stages, folder.path / "stages.json")
+    seconds = finish(paper.stages, paper.path / "stages.json")
     evaluations = {name: paper.evaluation(name) for name in ("learned", "one_direction")}
-    report.write(folder.path, configs.flatten(config), generator.num_classes, evaluations, seconds)
+    report.write(paper.path, configs.flatten(config), generator.num_classes, evaluations, seconds)
     logging.info("look at %s", folder.path / "index.html")
-
-
-def check(config: ConfigDict) -> None:
-    """Refuses at once what a later stage would refuse.
-
-    Raises:
-        InputError: naming the field.
-    """
-    if not config.generator.weights:
-        raise InputError("config.generator.weights", "is not set", "give a model folder or embedded:NAME")
-    if config.assessor.terms:
-        raise InputError("config.assessor.terms", "is set, and this job trains its one assessor", "leave it out")
-    if config.assessor_training.output == "regression":
-        raise InputError("config.assessor_training.output", "is regression, and there are two classes", "give softmax")
-    if config.assessor.calibrate and config.assessor_training.output == "sigmoid":
-        todo = "give config.assessor_training.output=softmax, or do not calibrate"
-        raise InputError("config.assessor.calibrate", "cannot spread a sigmoid score", todo)
-    if config.evaluate.method != "learned":
-        raise InputError("config.evaluate.method", f"is {config.evaluate.method}, and a map is learned", "leave it out")
-    if config.evaluate.move == "y":
-        raise InputError("config.evaluate.move", "is y, and the one direction moves z alone", "give both or z")
-    if kind_named(config.transformer.kind, "config.transformer.kind").several or config.transformer.num_directions:
-        raise InputError("config.transformer", "has several directions, and one map is learned", "give another kind")
-    if len(config.evaluate.noise_seeds) > 1:
-        raise InputError("config.evaluate.noise_seeds", "gives several, and one direction takes no noise", "give one")
-    if config.data.generated and not config.data.images:
-        raise InputError("config.data.generated", "is set without config.data.images", "give both or neither")
-    if config.data.images and not config.data.ancestors:
-        raise InputError("config.data.ancestors", "is not set", "give lists of keys and their ancestors, as ('a.txt',)")
 
 
 def finish(stages: list[Stage], log: pathlib.Path) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from flax import nnx
 
@@ -44,7 +45,8 @@ def network_config(config: ConfigDict, start: networks.Assessor | None, outputs:
         scores = ("output", "output_class", "centre", "slope")
         known = {name: value for name, value in start.config.items() if name not in scores}
     size = {"image_size": settings.image_size} if settings.image_size else {}
-    return known | size | {"num_classes": outputs, "output": settings.output}
+    scored = {} if config.assessor.output_class is None else {"output_class": config.assessor.output_class}
+    return known | size | {"num_classes": outputs, "output": settings.output, **scored}
 
 
 def starting_weights(config: ConfigDict) -> networks.Assessor | None:
@@ -70,12 +72,14 @@ def new_student(config: ConfigDict, examples: data.Set, start: networks.Assessor
     """The assessor before the first step, sized for the labels of the data; a head that does not fit is made anew.
 
     Raises:
-        InputError: assessor_training.output is not for these labels.
+        InputError: all numbers that are to be predicted are the same, or the norms would see one pixel.
     """
     settings = config.assessor_training
-    check_output(settings.output, examples)
     outputs = len(examples.names) if settings.output == "softmax" else 1
     network = network_config(config, start, outputs)
+    if settings.batch_size == 1 and network["image_size"] <= 32:
+        what = "is 1, and images of 32 pixels leave norms one pixel, which has no variance"
+        raise InputError("config.assessor_training.batch_size", what, "give 2 or more")
     centre, deviation = spread_of_labels(examples) if settings.output == "regression" else (0.0, 1.0)
     if settings.output == "regression":
         network |= {"centre": -centre / deviation, "slope": deviation}  # the score is the label in its own unit
@@ -102,19 +106,37 @@ def new_student(config: ConfigDict, examples: data.Set, start: networks.Assessor
     return Student(network, training, inference, nnx.graphdef(module), params, statistics, recipe, sha256)
 
 
-def check_output(output: str, examples: data.Set) -> None:
+def check_settings(config: ConfigDict) -> None:
+    """Refuses what no data could be learned with, and settings that would be without effect.
+
+    Raises:
+        InputError: naming the field.
+    """
+    if idle := [name for name in ("output", "centre", "slope", "terms") if config.assessor[name]]:
+        todo = "leave it out; config.assessor_training.output says what is taught"
+        raise InputError(f"config.assessor.{idle[0]}", "is for an assessor that is trained already", todo)
+    if config.data.kind == "artbreeder_latents":
+        raise InputError("config.data.kind", "is artbreeder_latents, which has no pictures", "give one with pictures")
+    if not config.data.validation:
+        what = "is 0, and the best weights are chosen by the validation pictures"
+        raise InputError("config.data.validation", what, "give a share such as 0.2")
+    if jax.process_count() > 1:
+        raise InputError("--job=train_assessor", "runs in one process", "start it on one host, with all its devices")
+
+
+def check_output(output: str, preparation: data.Preparation) -> None:
     """Refuses an output that does not fit the labels.
 
     Raises:
         InputError: it does not.
     """
     field = "config.assessor_training.output"
-    if (output == "regression") != (examples.task == "regression"):
-        labels = "numbers" if examples.task == "regression" else "classes"
+    if (output == "regression") != (preparation.task == "regression"):
+        labels = "numbers" if preparation.task == "regression" else "classes"
         todo = "give regression" if labels == "numbers" else "give softmax or sigmoid"
-        raise InputError(field, f"is {output}, and the labels of {examples.folder} are {labels}", todo)
-    if output == "sigmoid" and len(examples.names) != 2:
-        raise InputError(field, f"is sigmoid, and there are {len(examples.names)} classes", "give softmax")
+        raise InputError(field, f"is {output}, and the pictures' labels are {labels}", todo)
+    if output == "sigmoid" and len(preparation.names) != 2:
+        raise InputError(field, f"is sigmoid, and there are {len(preparation.names)} classes", "give softmax")
 
 
 def spread_of_labels(examples: data.Set) -> tuple[float, float]:
@@ -123,7 +145,7 @@ def spread_of_labels(examples: data.Set) -> tuple[float, float]:
     Raises:
         InputError: they are all the same.
     """
-    labels = np.array([example["label"] for example in examples.source("train")], np.float64)
+    labels = np.array(examples.labels("train"))
     if not labels.std() > 0:
         raise InputError(examples.folder, "has the same number for all pictures", "give scores that differ")
     return float(labels.mean()), float(labels.std())

@@ -231,7 +231,7 @@ Learned by latentjax in {steps} steps: z', y' = T(z, y, alpha, noise) moves the 
     noise = T.sample_noise(jax.random.key(0), batch)
     z2, y2 = T(z, y, 0.3, noise)
 
-Settings: `{config}`. A score is what its assessor learned, not the property itself.
+Settings: `{config}`. A score is what its assessor learned, not the property itself.{origin}
 """
 
 
@@ -241,7 +241,8 @@ def export(bench: Workbench, transformer: networks.LatentTransformer, state: Tra
     assessor = bench.config.assessor.weights or ", ".join(term.name for term in bench.assessor.terms)
     names = {"generator": bench.config.generator.weights, "assessor": assessor}
     source = {"file": "", "sha256": "", "step": steps, **names, **bench.sha256}
-    card = CARD.format(steps=steps, folder=folder, config=json.dumps(transformer.config), **names)
+    origin = "".join(f" It learned from {origin}." for origin in bench.assessor.origins)
+    card = CARD.format(steps=steps, folder=folder, config=json.dumps(transformer.config), origin=origin, **names)
     arrays = jax.device_get(weights.named(state.params))
     weights.save(folder, arrays, "transformer", transformer.config, source, card=card, replace=True)
     logging.info("the learned direction is in %s", folder)

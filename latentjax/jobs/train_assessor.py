@@ -20,7 +20,7 @@ from latentjax.config import ConfigDict
 from latentjax.data import pipeline
 from latentjax.jobs import assessor_report
 from latentjax.jobs.assessor_report import Predictions
-from latentjax.jobs.students import Student, new_student, starting_weights
+from latentjax.jobs.students import Student, check_output, check_settings, new_student, starting_weights
 from latentjax.jobs.train import optimizer
 from latentjax.jobs.workbench import start
 from latentjax.metrics import Log, Validations
@@ -51,12 +51,14 @@ def run(config: ConfigDict, workdir: str) -> None:
     """
     folder = RunFolder(workdir, config)
     start(config)
+    check_settings(config)
     forms.choose(config.forms)
     mesh = distributed.data_mesh()
     distributed.check_divisible(config.assessor_training.batch_size, mesh, "config.assessor_training.batch_size")
     classification.scikit_learn_metrics()  # told now, and not at the first validation
     beginning, source = starting_weights(config), assessor_report.source_of(config)
     preparation = data.check(config.data, config.data.folder or folder.path / "data")
+    check_output(config.assessor_training.output, preparation)
     folder.create()
     examples = preparation.finish()
     student = new_student(config, examples, beginning)
@@ -72,9 +74,11 @@ def run(config: ConfigDict, workdir: str) -> None:
         checkpoints.close()
     logging.info("the best validation was that of step %d", best)
     state = settle(state)
-    predictions = predict(state)
-    assessor = export(lesson, state, predictions)
-    assessor_report.write(folder.path, assessor, examples, predictions, source)
+    predictions, temperature = predict(state), None
+    if config.assessor.calibrate and config.assessor_training.output != "regression":
+        temperature, predictions = tempered(lesson, predictions)
+    assessor = export(lesson, state, predictions, temperature)
+    assessor_report.write(lesson.folder.path, assessor, examples, predictions, source)
 
 
 def learn(
@@ -121,6 +125,7 @@ def loop(
                 score = classification.selection(measured)
                 validations.add(step, measured, score)
                 checkpoints.save(step, state, -score)
+                log.go_on()
             if step == total or validations.stale(settings.patience):
                 break
     return state
@@ -201,10 +206,20 @@ def predictor(lesson: Lesson) -> Callable[[AssessorState], Predictions]:
     return predict
 
 
+def score_of(lesson: Lesson) -> str:
+    """What the exported assessor's score is."""
+    names, chosen = lesson.examples.names, lesson.student.config.get("output_class")
+    if not names:
+        return "the predicted number"
+    if len(names) > 2 and chosen is None:
+        return "the probability of the class that assessor.output_class chooses"
+    return f"the probability of `{names[1 if chosen is None else chosen]}`"
+
+
 CARD = """# An assessor
 
-Trained by latentjax on the pictures of `{folder}` ({counts}), {steps} steps. Classes: {names}. On the validation
-split: {measured}.
+Trained by latentjax on the pictures of `{folder}` ({counts}), {steps} steps.{origin} Classes: {names}; the score is
+{score}. On the validation split: {measured}.
 
     A = latentjax.load_assessor("{path}")
     scores = A(images)      # images [B, H, W, 3] in [-1, 1]
@@ -213,14 +228,25 @@ Settings: `{config}`. A score is what this network learned from these pictures a
 """
 
 
-def export(lesson: Lesson, state: AssessorState, predictions: Predictions) -> networks.Assessor:
-    """Writes assessor/, a model folder with a card; with assessor.calibrate its head has the fitted temperature."""
+def tempered(lesson: Lesson, predictions: Predictions) -> tuple[float, Predictions]:
+    """The temperature that fits the validation pictures, and what is predicted with it."""
+    output, labels = lesson.student.config["output"], predictions.labels
+    temperature = classification.temperature(predictions.outputs, labels, output)
+    outputs = predictions.outputs / temperature
+    measured = classification.measure(output, outputs, labels, lesson.examples.names)
+    return temperature, Predictions(labels, outputs, measured)
+
+
+def export(
+    lesson: Lesson, state: AssessorState, predictions: Predictions, temperature: float | None
+) -> networks.Assessor:
+    """Writes assessor/, a model folder with a card; logits of the head are divided by the temperature."""
     config, examples, path = lesson.student.config, lesson.examples, lesson.folder.path / "assessor"
     arrays = jax.device_get(weights.named(state.params) | weights.named(state.statistics))
     source = {"file": "", "sha256": "", "step": int(state.step), "data_sha256": examples.sha256}
-    source |= {"classes": list(examples.names)}
-    if lesson.config.assessor.calibrate and config["output"] != "regression":
-        temperature = classification.temperature(predictions.outputs, predictions.labels, config["output"])
+    origin, names = lesson.config.data.origin, examples.names
+    source |= {"classes": list(names), "origin": origin}
+    if temperature is not None:
         arrays |= {name: arrays[name] / np.float32(temperature) for name in ("classifier/kernel", "classifier/bias")}
         source["temperature"] = temperature
     shown = ("accuracy", "f1", "auc", "ece", "r2", "mae")
@@ -229,7 +255,9 @@ def export(lesson: Lesson, state: AssessorState, predictions: Predictions) -> ne
         folder=examples.folder,
         counts=json.dumps(examples.counts),
         steps=int(state.step),
-        names=", ".join(examples.names) or "none, a number is predicted",
+        origin=f" These are from {origin}." if origin else "",
+        names=", ".join(names) or "none",
+        score=score_of(lesson),
         measured=measured,
         path=path,
         config=json.dumps(config),

@@ -126,7 +126,8 @@ def report(folder: pathlib.Path, facts: dict[str, Any], records: list[dict[str, 
     title = f"{folder.name}: {len(records)} strips of {summary['latents']} latents"
     curves.draw(folder / "curves.png", alphas, {folder.name: drawn}, title=title, bounded=bounded)
     shown = [{**record, "scores": record["measured"]["score"]} for record in records]
-    gallery.write(folder, f"Evaluation {folder.name}", summary, shown)
+    learned = f", by an assessor of {facts['origin']}" if "origin" in facts else ""
+    gallery.write(folder, f"Evaluation {folder.name}{learned}", summary, shown)
     write_json(folder / "summary.json", summary)
     return summary
 

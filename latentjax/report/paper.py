@@ -5,11 +5,11 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from latentjax import breeding
+from latentjax import breeding, trivial
 from latentjax.errors import InputError
 from latentjax.files import write_json, write_text
 from latentjax.report import pages, reading
-from latentjax.report.__main__ import draw_curves, draw_strips
+from latentjax.report.figures import draw_curves, draw_strips
 
 STRIPS = 6
 PUBLISHED = [
@@ -175,14 +175,14 @@ def _crowd(facts: Facts) -> Section:
 
 
 def _assessor(facts: Facts) -> Section:
-    own, trivial = facts.judgement["assessor"], facts.judgement["trivial"]
+    own, rivals = facts.judgement["assessor"], facts.judgement["trivial"]
     head = ["", *(f"{name}, {split}" for split in own for name in ("accuracy", "F1", "AUC"))]
-    rows = [["the assessor", *_measures(own, own)], *([row["name"], *_measures(row, own)] for row in trivial)]
+    rows = [["the assessor", *_measures(own, own)], *([row["name"], *_measures(row, own)] for row in rivals)]
     counts = " and ".join(f"{metrics['count']} pictures ({split})" for split, metrics in own.items())
     paragraphs = [
         f"Measured on {counts}; the expected calibration error is"
         f" {reading.number(own['validation']['ece'])} on the validation split. Each trivial predictor is a logistic"
-        " regression on a few numbers, taught on the same training split.",
+        f" regression on a few numbers, taught and validated on up to {trivial.PICTURES:,} pictures each.",
     ]
     links = [("assessor/report/index.html", "The report on the assessor")]
     return Section("The assessor, and what needs no assessor", paragraphs, head, rows, links=links)
