@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -43,6 +44,14 @@ def test_preparing_twice_does_nothing_the_second_time(tmp_path, monkeypatch):
     second = data.prepare(config(**fields), tmp_path / "set")
     assert second == first == data.open_set(tmp_path / "set")
     assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+
+def test_preparing_leaves_no_temporary_files(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    made = data.prepare(config(**classes(tmp_path, a=6, b=6)), tmp_path / "set")
+    assert len(made.source("train")) > 0
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_the_same_sources_give_the_same_set_and_contact_sheet(tmp_path):

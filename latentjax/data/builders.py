@@ -17,6 +17,13 @@ import tensorflow_datasets as tfds
 Shards = dict[str, list[Callable[[], Iterator[tuple[str, dict[str, Any]]]]]]
 
 
+class _Info(tfds.core.DatasetInfo):
+    """Of a set that no one else has: TFDS would look for it in a bucket, and leave a folder in the temporary one."""
+
+    def initialize_from_bucket(self) -> None:
+        """There is nothing to look for."""
+
+
 class _Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """Writes records that are made elsewhere.
 
@@ -37,7 +44,7 @@ class _Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     def _described(self, features: dict[str, Any]) -> tfds.core.DatasetInfo:
         summary = (self.__doc__ or "").splitlines()[0]
-        return tfds.core.DatasetInfo(builder=self, description=summary, features=tfds.features.FeaturesDict(features))
+        return _Info(builder=self, description=summary, features=tfds.features.FeaturesDict(features))
 
     def write(self) -> pathlib.Path:
         """Writes all shards; the folder that `tfds.builder_from_directory` reads.
