@@ -73,6 +73,22 @@ def augmented(key: jax.Array, inputs: jax.Array, recipe: Recipe) -> jax.Array:
     return inputs
 
 
+def classified(
+    graph: Any, params: Any, statistics: Any, inputs: jax.Array, drops: Drops | None = None
+) -> tuple[jax.Array, Any]:
+    """Logits [B, n] of inputs [B, S, S, 3] by the batch's statistics, and what becomes of the stored ones.
+
+    Args:
+        graph: definition of the network, in training mode.
+        params, statistics: its weights.
+        inputs: see `normalised`.
+        drops: what is left out at random.
+    """
+    # NNX lets variables be changed only where they were made
+    module = nnx.merge(graph, params, jax.tree.map(lambda leaf: leaf, statistics))
+    return module.classify(inputs, drops), nnx.state(module, nnx.BatchStat)
+
+
 def loss(logits: jax.Array, labels: jax.Array, recipe: Recipe) -> jax.Array:
     """The mean loss of logits [B, n] float32, weighted by class: cross entropy, or the squared error of a regression.
 
@@ -115,12 +131,9 @@ def make_step(
         drops = Drops(key_drops, recipe.dropout, recipe.drop_connect)
 
         def loss_of(params: Any) -> tuple[jax.Array, Any]:
-            # NNX lets variables be changed only where they were made
-            statistics = jax.tree.map(lambda leaf: leaf, state.statistics)
             working = precision.in_bfloat16(params) if bfloat16 else params
-            module = nnx.merge(graph, working, statistics)
-            logits = module.classify(inputs, drops)
-            return loss(logits, batch["label"], recipe), nnx.state(module, nnx.BatchStat)
+            logits, statistics = classified(graph, working, state.statistics, inputs, drops)
+            return loss(logits, batch["label"], recipe), statistics
 
         (value, statistics), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         updates, opt_state = chain.update(grads, state.opt_state, state.params)

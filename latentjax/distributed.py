@@ -1,6 +1,6 @@
 """Devices: which platform, the mesh over them, where arrays live, padding of uneven batches."""
 
-import collections
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from latentjax import overlap
 from latentjax.errors import InputError
 
 # what to do where a platform is not found
@@ -87,12 +88,8 @@ def padded(array: np.ndarray, rows: int) -> np.ndarray:
 
 def ahead(batches: Iterable[Any], mesh: Mesh, count: int = 2) -> Iterator[Any]:
     """Batches of NumPy arrays, each process's share of the rows, spread over the devices `count` batches early."""
-    sharding, waiting = by_row(mesh), collections.deque()
-    for batch in batches:
-        waiting.append(jax.tree.map(lambda rows: jax.make_array_from_process_local_data(sharding, rows), batch))
-        if len(waiting) > count:
-            yield waiting.popleft()
-    yield from waiting
+    place = functools.partial(jax.make_array_from_process_local_data, by_row(mesh))
+    return overlap.ahead((jax.tree.map(place, batch) for batch in batches), count)
 
 
 def constrain(tree: Any, sharding: NamedSharding) -> Any:

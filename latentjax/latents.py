@@ -17,7 +17,7 @@ import numpy as np
 from latentjax.artbreeder import Latent, read, safe_name, stacked
 from latentjax.class_vectors import ClassVectors, parse, sample_y
 from latentjax.errors import InputError
-from latentjax.overlap import one_ahead
+from latentjax.overlap import ahead
 
 __all__ = [
     "Latent",
@@ -182,7 +182,7 @@ def drawn(
     blocks = itertools.groupby(indices, lambda index: index // _BLOCK)
     draws = ((list(members), _block(key, block * _BLOCK, latent_dim, truncation, vectors)) for block, members in blocks)
     # the next block is asked for before the caller gives the device other work, behind which it would wait
-    for members, block in one_ahead(draws):
+    for members, block in ahead(draws):
         z, y = jax.device_get(block)
         for index in members:
             row, source = index % _BLOCK, {"seed": seed, "index": index}

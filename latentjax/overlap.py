@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def one_ahead(items: Iterable[T]) -> Iterator[T]:
-    """The same items, each given out after the next one was begun."""
+def ahead(items: Iterable[T], count: int = 1) -> Iterator[T]:
+    """The same items, each given out after the next `count` were begun."""
     begun: list[T] = []
     for item in items:
         begun.append(item)
-        if len(begun) > 1:
+        if len(begun) > count:
             yield begun.pop(0)
     yield from begun
 

@@ -4,7 +4,6 @@ A logistic regression each on a few numbers of a picture, or of the latent that 
 every picture is of the larger class. What they reach, an assessor needs no insight for.
 """
 
-import io
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,8 +13,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from latentjax import data, pictures
+from latentjax.data import images, manifest
 from latentjax.data import labels as keys
-from latentjax.data import manifest
 from latentjax.report import classification
 
 PICTURES = 2000  # of a split, at most
@@ -91,8 +90,8 @@ def sample(items: Iterable[Item]) -> Sample:
 
 def of_picture(picture: bytes) -> dict[str, list[float]]:
     """Features of a picture's file: colours in 0..1, size in bytes of a JPEG."""
-    image = Image.open(io.BytesIO(picture)).convert("RGB")
-    pixels = np.asarray(image, np.float64).reshape(-1, 3) / 255
+    levels = images.decoded(picture)
+    image, pixels = Image.fromarray(levels), levels.astype(np.float64).reshape(-1, 3) / 255
     mean, deviation = pixels.mean(axis=0).tolist(), pixels.std(axis=0).tolist()
     return {
         "mean colour": mean,

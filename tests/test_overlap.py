@@ -5,18 +5,18 @@ import time
 
 import pytest
 
-from latentjax.overlap import in_threads, one_ahead
+from latentjax.overlap import ahead, in_threads
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
 def test_each_item_comes_once_and_in_order(count):
-    assert list(one_ahead(range(count))) == list(range(count))
+    assert list(ahead(range(count))) == list(range(count))
     assert list(in_threads(lambda number: number, ((i,) for i in range(count)), 2)) == list(range(count))
 
 
 def test_an_item_is_given_out_after_the_next_was_begun():
     begun = []
-    for i in one_ahead(begun.append(i) or i for i in range(4)):
+    for i in ahead(begun.append(i) or i for i in range(4)):
         assert begun == list(range(min(i + 2, 4)))
 
 

@@ -17,7 +17,7 @@ from latentjax.errors import InputError
 from latentjax.jobs import methods
 from latentjax.jobs.workbench import Workbench, prepare
 from latentjax.latents import Latent
-from latentjax.overlap import in_threads, one_ahead
+from latentjax.overlap import ahead, in_threads
 from latentjax.properties import PROPERTIES
 from latentjax.report.evaluation import (
     Strip,
@@ -104,7 +104,7 @@ class Evaluation:
         frozen, chosen = self.bench.frozen, np.int32(direction)
         started = ((group, self._sweep(params, frozen, self._rows(group), chosen)) for group in groups)
         # the device works on the next batch while this one is fetched and drawn
-        for group, swept in one_ahead(started):
+        for group, swept in ahead(started):
             yield from self._fetched(group, swept)
 
     def _fetched(self, group: list[Strip], swept: Any) -> Iterator[tuple[Strip, np.ndarray, dict[str, list[float]]]]:

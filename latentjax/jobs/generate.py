@@ -19,7 +19,7 @@ from latentjax.jobs import methods
 from latentjax.jobs.evaluate import identity_of, per_sample
 from latentjax.jobs.workbench import Studio, prepare_studio
 from latentjax.latents import Latent
-from latentjax.overlap import one_ahead
+from latentjax.overlap import ahead
 
 
 class Generation:
@@ -73,7 +73,7 @@ class Generation:
         groups = iter(lambda: list(itertools.islice(wanted, self.batch)), [])
         started = ((group, self._images(self.weights, self.params, self._rows(group))) for group in groups)
         # the device works on the next batch while this one is fetched and written
-        for group, images in one_ahead(started):
+        for group, images in ahead(started):
             yield from zip(group, jax.device_get(images), strict=False)
 
     def _rows(self, group: list[Picture]) -> Any:

@@ -14,7 +14,7 @@ from flax import nnx
 from tqdm import tqdm
 
 from latentjax import data, distributed, forms, networks, precision, weights
-from latentjax.assessor_objective import AssessorState, make_step, normalised
+from latentjax.assessor_objective import AssessorState, classified, make_step, normalised
 from latentjax.checkpoints import Checkpoints
 from latentjax.config import ConfigDict
 from latentjax.data import pipeline
@@ -168,10 +168,9 @@ def settler(lesson: Lesson) -> Callable[[AssessorState], AssessorState]:
 
     @jax.jit
     def add(totals: Any, state: AssessorState, images: jax.Array) -> Any:
-        # a variable may be changed only where it was made
-        module = nnx.merge(student.measuring, state.params, jax.tree.map(lambda leaf: leaf, state.statistics))
-        module.classify(normalised(images, student.recipe))
-        return jax.tree.map(jnp.add, totals, nnx.state(module, nnx.BatchStat))
+        inputs = normalised(images, student.recipe)
+        _, statistics = classified(student.measuring, state.params, state.statistics, inputs)
+        return jax.tree.map(jnp.add, totals, statistics)
 
     def settle(state: AssessorState) -> AssessorState:
         totals = jax.tree.map(jnp.zeros_like, state.statistics)
