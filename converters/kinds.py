@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from converters import biggan, biggan_deep, biggan_pytorch, dcgan, efficientnet, rules, torch_file, transformer
+from converters import biggan, biggan_deep, biggan_pytorch, dcgan, efficientnet, resnet, rules, torch_file, transformer
 from converters.rules import Recipe, State
 from latentjax import transformers
 from latentjax.assessors.efficientnet import PADDINGS
@@ -17,6 +17,7 @@ KINDS = {
     "biggan_pytorch": biggan_pytorch,
     "dcgan": dcgan,
     "efficientnet": efficientnet,
+    "resnet": resnet,
     "transformer": transformer,
 }
 # what the user may have to tell of a kind; a number of classes can be told of any, where it agrees with the file
@@ -26,6 +27,7 @@ OPTIONS = {
     "biggan_pytorch": (),
     "dcgan": (),
     "efficientnet": ("padding", "bn_epsilon", "output", "output_class", "preprocessing", "image_size"),
+    "resnet": ("output", "output_class", "preprocessing", "image_size"),
     "transformer": ("class_reg", "renorm"),
 }
 SETTINGS = ("num_classes", *dict.fromkeys(name for names in OPTIONS.values() for name in names))
@@ -97,6 +99,8 @@ def recipe_for(
         recipe = dcgan.recipe(state, where, num_classes)
     elif kind == "efficientnet":
         recipe = efficientnet.recipe(state, where, file, **{name: options[name] for name in OPTIONS[kind]})
+    elif kind == "resnet":
+        recipe = resnet.recipe(state, where, **{name: options[name] for name in OPTIONS[kind]})
     else:
         named = None if insisted in KINDS else insisted
         recipe = transformer.recipe(state, where, num_classes, options["class_reg"], options["renorm"], named)

@@ -37,6 +37,13 @@ PACKAGED = {
         "assessor",
         {},
     ),
+    # trained on eyes cut from paintings; tells ten kinds of them
+    "eye-colours": Packaged(
+        "omniart-eye-classifier",
+        "omniart_eye_classifier/classifier_model_state.pth",
+        "assessor",
+        {},
+    ),
 }
 
 
@@ -62,7 +69,7 @@ def load(name: str, role: str) -> tuple[nnx.Module, dict[str, Any]]:
     """The embedded network and its record.
 
     Args:
-        name: "painted-eyes", "lite0", or an image property ("colourfulness", "brightness", "redness").
+        name: one of `PACKAGED`, or an image property, one of `STATISTICS`.
         role: "generator", "assessor" or "transformer".
 
     Raises:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from latentjax.assessors.image_property import DEFAULTS, ImageProperty, calibrate
+from latentjax.assessors.image_property import DEFAULTS, ImageProperty, calibrate, chroma
 from latentjax.errors import InputError
 from latentjax.properties import brightness, colourfulness, soft_redness
 
@@ -38,12 +38,27 @@ def test_scores_are_the_sigmoid_of_the_logits_inside_zero_to_one(images, name):
         ("colourfulness", lambda images: jnp.log(colourfulness(images) + 1)),
         ("brightness", brightness),
         ("redness", soft_redness),
+        ("chroma", lambda images: jnp.log(chroma(images) + 1)),
     ],
 )
 def test_logits_are_linear_in_the_statistic(images, name, statistic):
     logits = ImageProperty(name, centre=0.3, slope=-4.0).logits(images)
     # log1p against log, in float32
     np.testing.assert_allclose(logits, -4 * (statistic(images) - 0.3), rtol=1e-5, atol=1e-5)
+
+
+def test_chroma_is_the_mean_length_of_cielabs_a_and_b(images):
+    color = pytest.importorskip("skimage.color")
+    lab = color.rgb2lab((np.asarray(images, np.float64) + 1) / 2)
+    # its white point has other digits, which shifts b by .005
+    np.testing.assert_allclose(chroma(images), np.hypot(lab[..., 1], lab[..., 2]).mean((1, 2)), atol=0.01)
+
+
+def test_chroma_of_known_colours():
+    colours = jnp.array([[-1.0, -1, -1], [0.3, 0.3, 0.3], [1, 1, 1], [-1, -1, 1], [1, -1, -1]])
+    found = chroma(jnp.broadcast_to(colours[:, None, None], (5, 2, 2, 3)))
+    # of the sRGB primaries, in the literature to two decimals
+    np.testing.assert_allclose(found, [0, 0, 0, 133.81, 104.55], atol=0.03)
 
 
 def test_colourfulness_defaults_to_the_prototype():

@@ -195,7 +195,11 @@ class EfficientNet(nn.Module):
 
 
 def preprocess(
-    images: torch.Tensor, size: int = 224, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+    images: torch.Tensor,
+    size: int = 224,
+    mean: Sequence[float] = MEAN,
+    std: Sequence[float] = STD,
+    antialias: bool = False,
 ) -> torch.Tensor:
     """What an assessor sees of generated images; by default the published one.
 
@@ -204,12 +208,13 @@ def preprocess(
         size: pixels of the result.
         mean: of its channels.
         std: their standard deviation.
+        antialias: where images become smaller, as a ResNet's do.
 
     Returns:
-        [B, 3, size, size]: resized without antialiasing, less the mean, over the standard deviation.
+        [B, 3, size, size]: resized, less the mean, over the standard deviation.
     """
     pixels = ((images + 1) / 2).clamp(0, 1) * 255
-    pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
+    pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False, antialias=antialias)
     less, over = (images.new_tensor(values)[:, None, None] for values in (mean, std))
     return (pixels / 255 - less) / over
 

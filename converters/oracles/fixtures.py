@@ -13,6 +13,7 @@ from converters.oracles.biggan_deep import BigGANDeep, TableNorm
 from converters.oracles.biggan_pytorch import BigGANPyTorch
 from converters.oracles.dcgan import DCGAN
 from converters.oracles.efficientnet import EfficientNet, assess
+from converters.oracles.resnet import ResNet
 from converters.oracles.transformer import Transformer
 
 Generator = BigGAN | BigGANDeep | BigGANPyTorch | DCGAN
@@ -30,7 +31,7 @@ def randomise(module: nn.Module, seed: int = 0) -> None:
     flat.
 
     Args:
-        module: a generator, EfficientNet or Transformer of this folder, in any floating dtype.
+        module: a generator, EfficientNet, ResNet or Transformer of this folder, in any floating dtype.
         seed: the same seed, architecture and dtype give the same weights.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -135,8 +136,8 @@ def _calibrate_norms(module: nn.Module, generator: torch.Generator) -> None:
         norm.train()
     if isinstance(module, Generator):
         module(*sample_inputs(module, 4, generator))
-    elif isinstance(module, EfficientNet):
-        module(_blobs(8, generator).to(module._fc.weight.dtype))
+    elif isinstance(module, EfficientNet | ResNet):
+        module(_blobs(8, generator).to(next(module.parameters()).dtype))
     for hook in hooks:
         hook.remove()
     for norm, momentum in zip(norms, momenta, strict=True):

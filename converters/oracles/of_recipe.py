@@ -11,6 +11,7 @@ from converters.oracles.biggan_deep import BigGANDeep
 from converters.oracles.biggan_pytorch import BigGANPyTorch
 from converters.oracles.dcgan import DCGAN
 from converters.oracles.efficientnet import EfficientNet
+from converters.oracles.resnet import ResNet
 from converters.oracles.transformer import Transformer
 from converters.rules import Recipe, State
 from latentjax import weights
@@ -43,6 +44,8 @@ def module_of(recipe: Recipe, state: State) -> nn.Module:
         return DCGAN(c["latent_dim"], c["num_classes"], c["widths"])
     if recipe.kind == "efficientnet":
         return EfficientNet(c["variant"], c["num_classes"], c["padding"], c["bn_epsilon"])
+    if recipe.kind == "resnet":
+        return ResNet(c["num_classes"], c["depths"], c["width"], c["hidden"])
     return transformer_of(c)
 
 
@@ -68,7 +71,7 @@ def transformer_of(config: dict[str, Any]) -> Transformer:
 
 def renamed(recipe: Recipe, state: State, module: nn.Module) -> State:
     """The file's tensors under the names of our PyTorch version."""
-    if recipe.kind == "efficientnet":
+    if recipe.kind in ("efficientnet", "resnet"):
         return recipe.state
     if recipe.kind == "dcgan":  # with other layers between, such as Dropout, the numbers differ
         numbers = dict(zip(dcgan.layers_of(state), dcgan.layers_of(module.state_dict()), strict=True))

@@ -12,6 +12,7 @@ from converters.oracles import fixtures, of_recipe
 from converters.oracles.biggan_deep import BigGANDeep
 from converters.oracles.dcgan import DCGAN
 from converters.oracles.efficientnet import EfficientNet, preprocess
+from converters.oracles.resnet import ResNet
 from converters.oracles.transformer import Transformer
 from converters.rules import Recipe, State
 from latentjax import weights
@@ -33,10 +34,10 @@ class Cast(NamedTuple):
     """The three networks in PyTorch, what the converters read for each role, and how the assessor sees images."""
 
     generator: fixtures.Generator
-    assessor: EfficientNet
+    assessor: EfficientNet | ResNet
     transformer: Transformer
     reads: dict[str, Read]
-    preprocessing: dict[str, Any]  # size, mean and deviation of the assessor's images
+    preprocessing: dict[str, Any]  # of the assessor's images, see `preprocess`
 
     @property
     def batch(self) -> int:
@@ -89,14 +90,16 @@ def cast_for(state: State, to_recipe: ToRecipe) -> Cast:
         if other != role:
             fixtures.randomise(module, seed=SEED + seed)
     modules[role] = given
-    preprocessing = {"size": 224}
+    preprocessing: dict[str, Any] = {"size": 224}
     if role == "assessor":
-        preprocessing = {"size": recipe.config["image_size"], **{name: recipe.config[name] for name in ("mean", "std")}}
+        config = recipe.config
+        preprocessing = {"size": config["image_size"], "mean": config["mean"], "std": config["std"]}
+        preprocessing["antialias"] = recipe.kind == "resnet"
     cast = Cast(**modules, reads={}, preprocessing=preprocessing)
     if role != "assessor":  # scores in the middle have a gradient
         draws = {name: torch.from_numpy(array).float() for name, array in draws_for(cast, 2).items()}
         with torch.no_grad():
-            fixtures.calibrate_head(cast.assessor, cast.generate(*cast.transformer(**draws)))
+            fixtures.calibrate_head(modules["assessor"], cast.generate(*cast.transformer(**draws)))
     readers: dict[str, ToRecipe] = {
         "generator": lambda state: dcgan.recipe(state, "random", sizes["num_classes"]),
         "assessor": lambda state: efficientnet.recipe(state, "random", None, "symmetric"),

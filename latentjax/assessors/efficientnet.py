@@ -223,16 +223,24 @@ class EfficientNet(nnx.Module):
         images = resize(images, self.image_size)
         return (images - jnp.array(self.mean, images.dtype)) / jnp.array(self.std, images.dtype)
 
-    def classify(self, inputs: jax.Array, drops: Drops | None = None) -> jax.Array:
-        """Normalised images [B, H, W, 3] -> class logits [B, num_classes], float32; `drops` are for training."""
+    def pooled(self, inputs: jax.Array, drops: Drops | None = None) -> jax.Array:
+        """Normalised images [B, H, W, 3] -> the last map's mean [B, F], float32; `drops` are for training."""
         x = self.activation(self.stem_norm(self.stem(inputs.astype(self.stem.kernel.dtype))))
         count = len(self.blocks)
         for i, block in enumerate(self.blocks):
             x = block(x, drops and drops.kept(i, drops.drop_connect * i / count, x.shape[:1]))
         x = self.activation(self.head_norm(self.head(x)))
-        features = at_least_float32(x).mean((1, 2))
-        kept = drops and drops.kept(count, drops.dropout, features.shape)
+        return at_least_float32(x).mean((1, 2))
+
+    def classify(self, inputs: jax.Array, drops: Drops | None = None) -> jax.Array:
+        """Normalised images [B, H, W, 3] -> class logits [B, num_classes], float32; `drops` are for training."""
+        features = self.pooled(inputs, drops)
+        kept = drops and drops.kept(len(self.blocks), drops.dropout, features.shape)
         return self.classifier(features if kept is None else features * kept)
+
+    def features(self, images: jax.Array) -> jax.Array:
+        """Images [B, H, W, 3] in [-1, 1] -> what the classifier sees, [B, F] float32."""
+        return self.pooled(self.preprocess(images))
 
     def logits(self, images: jax.Array) -> jax.Array:
         """Images [B, H, W, 3] in [-1, 1] -> class logits [B, num_classes], float32."""

@@ -11,17 +11,45 @@ from latentjax.assessors.outputs import scale_of
 from latentjax.errors import InputError
 from latentjax.properties import brightness, colourfulness, soft_redness
 
-# What the score is linear in, before the sigmoid. Colourfulness enters as ln(M + 1): M spans decades.
+# Linear sRGB to XYZ under D65, from the primaries of ITU-R BT.709; the rows' sums are the white point.
+SRGB_TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
+
+
+def chroma(images: jax.Array) -> jax.Array:
+    """Mean CIELAB chroma C*ab of images [B, H, W, 3] in [-1, 1] (sRGB, D65) -> [B]: 0 for grey, 134 for pure blue.
+
+    C = sqrt(a^2 + b^2 + 1e-6), whose gradient is finite on grey pixels; outside [-1, 1] is clipped. Unlike
+    `colourfulness` it sees each pixel alone, and counts in steps that look alike.
+    """
+    levels = jnp.clip((jnp.asarray(images, jnp.float32) + 1) / 2, 0, 1)
+    linear = jnp.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    red, green, blue = linear[..., 0], linear[..., 1], linear[..., 2]
+    x, y, z = (_compressed((r * red + g * green + b * blue) / (r + g + b)) for r, g, b in SRGB_TO_XYZ)
+    a, b = 500 * (x - y), 200 * (y - z)
+    return jnp.mean(jnp.sqrt(a**2 + b**2 + 1e-6), axis=(1, 2))
+
+
+def _compressed(t: jax.Array) -> jax.Array:
+    """CIELAB's f: the cube root, and a line below (6 / 29)^3."""
+    knee = 6 / 29
+    # the root of what is below the knee is not used, but its gradient at 0 would be infinite
+    return jnp.where(t > knee**3, jnp.cbrt(jnp.maximum(t, knee**3)), t / (3 * knee**2) + 4 / 29)
+
+
+# What the score is linear in, before the sigmoid. What spans decades enters as its logarithm, + 1.
 STATISTICS = {
     "colourfulness": lambda images: jnp.log1p(colourfulness(images)),
     "brightness": brightness,
     "redness": soft_redness,
+    "chroma": lambda images: jnp.log1p(chroma(images)),
 }
-# (centre, slope) of each. M = 45 is "quite colourful" to Hasler and Suesstrunk's viewers.
+# (centre, slope) of each. M = 45 is "quite colourful" to Hasler and Suesstrunk's viewers. Chroma's are `calibrate`'s
+# on 512 painted eyes, so that it can judge edits of their colourfulness.
 DEFAULTS = {
     "colourfulness": (math.log(45), 2.0),
     "brightness": (0.5, 6.0),
     "redness": (0.15, 10.0),
+    "chroma": (2.65, 1.46),
 }
 
 
@@ -37,7 +65,8 @@ class ImageProperty(nnx.Module):
     """A(images) = sigmoid(slope * (x - centre)), x a differentiable image property; it has no parameters.
 
     x is ln(M + 1) for "colourfulness" (M of Hasler and Suesstrunk, 2003), the mean grey level for
-    "brightness", `properties.soft_redness` for "redness". A negative slope rewards having less of it.
+    "brightness", `properties.soft_redness` for "redness", ln(C + 1) for "chroma". A negative slope rewards having
+    less of it.
 
     Args:
         property: one of `DEFAULTS`.
