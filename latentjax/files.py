@@ -77,10 +77,15 @@ def _umask() -> int:
 
 def write_text(path: os.PathLike | str, text: str) -> None:
     """Writes or replaces a text file by one rename."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: os.PathLike | str, data: bytes) -> None:
+    """Writes or replaces a file by one rename."""
     path = pathlib.Path(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_bytes(data)
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from latentjax.errors import InputError
 from latentjax.report.curves import draw
-from latentjax.report.statistics import bootstrap_ci, summarise
+from latentjax.report.statistics import bootstrap_ci, bootstrap_means, by_latent, summarise
 
 ALPHAS = [-0.3, 0.0, 0.3]
 # Two strips: the first moves by .2 either way, the second is at the upper end and falls once.
@@ -123,6 +123,25 @@ def test_the_bootstrap_depends_on_its_seed_alone_and_collapses_for_one_strip():
     np.testing.assert_array_equal(bootstrap_ci(values), bootstrap_ci(values))
     assert (bootstrap_ci(values)[0] != bootstrap_ci(values, seed=1)[0]).any()
     np.testing.assert_array_equal(bootstrap_ci(values[:1]), np.stack([values[0], values[0]]))
+
+
+def test_a_latent_without_a_complete_strip_keeps_its_row_but_counts_nowhere():
+    values = np.array([[1, 2], [3, np.nan], [5, 6], [7, 8]])
+    rows = by_latent(values, ["b", "a", "b", "c"])
+    np.testing.assert_array_equal(rows, [[3, 4], [np.nan, np.nan], [7, 8]])
+    means = bootstrap_means(rows)
+    # the draws are those of all three latents: some draw "a" alone, and have no mean
+    assert np.isnan(means).all(axis=1).mean() == pytest.approx(1 / 27, abs=0.02)
+    np.testing.assert_allclose(bootstrap_ci(rows), [[3, 4], [7, 8]])
+
+
+def test_arrays_of_the_same_latents_are_resampled_alike_in_every_sample():
+    values = np.random.default_rng(5).uniform(size=(20, 2))
+    means = bootstrap_means(values, samples=2500)
+    np.testing.assert_allclose(bootstrap_means(values + 3, samples=2500), means + 3)
+    np.testing.assert_array_equal(bootstrap_means(values, samples=300), means[:300])
+    # later samples are not the first ones again
+    assert len(np.unique(means[:, 0])) > 2450
 
 
 def test_curves_have_one_panel_for_each_name_and_are_written_whole(tmp_path):

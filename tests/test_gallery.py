@@ -1,22 +1,24 @@
-"""The gallery: one page that stands on its own, shows every strip and mangles no name."""
+"""The gallery as it is written: one page that stands on its own, knows every strip and mangles no name."""
 
 import html.parser
+import json
+import re
 import urllib.parse
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from latentjax.report import gallery
-from latentjax.report.statistics import summarise
-
-ALPHAS = [-0.5, 0.0, 0.125, 0.5]
-SCORES = [[0.1, 0.2, 0.3, 0.9], [0.5, 0.5, 0.5, 0.5], [0.9, 0.6, 0.5, 0.2]]
-NAMES = ['<script>alert("1")</script>', "key=x.jpeg?size=x&b=1", "größe 漢字 100%"]
+from latentjax import pictures
+from latentjax.report import gallery, strip_boxes
+from tests import fake_evaluations
+from tests.fake_evaluations import ALPHAS, CLASSES, NAMES
 
 
 class Page(html.parser.HTMLParser):
     """Collects a page's tags, attributes and text; complains about tags that are not closed."""
 
-    VOID = ("meta", "img", "br", "link")
+    VOID = ("meta", "img", "br", "link", "input")
 
     def __init__(self, text: str):
         super().__init__()
@@ -40,79 +42,155 @@ class Page(html.parser.HTMLParser):
         self.text.append(data)
 
 
-def strips(names=NAMES, scores=SCORES):
-    return [
-        {"name": name, "noise_seed": i, "file": f"strip{i}.png", "scores": row}
-        for i, (name, row) in enumerate(zip(names, scores, strict=True))
-    ]
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluation")
+    runs = fake_evaluations.compared(folder)
+    Image.new("RGB", (40, 30)).save(folder / "curves.png")
+    figures = [("curves.png", "Curves & bands"), ("quality.png", "not drawn")]
+    gallery.write(
+        folder, "Evaluation <demo>", runs, figures, [["run", "achieved"], ["svm <&>", "0.12"]], "A note & more."
+    )
+    return folder
 
 
-def written(folder, alphas=ALPHAS, shown=None, title="Evaluation sampled-300", scores=SCORES) -> Page:
-    summary = summarise(scores, alphas, {}, latents=range(len(scores)))
-    gallery.write(folder, title, summary, strips(scores=scores) if shown is None else shown)
-    return Page((folder / "index.html").read_text(encoding="utf-8"))
+@pytest.fixture(scope="module")
+def source(folder) -> str:
+    return (folder / "index.html").read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def page(tmp_path) -> Page:
-    return written(tmp_path)
+@pytest.fixture(scope="module")
+def page(source) -> Page:
+    return Page(source)
 
 
-def test_every_strip_and_the_curves_are_shown(page):
-    assert page.images[0]["src"] == "curves.png"
-    assert sorted(image["src"] for image in page.images[1:]) == [f"grids/strip{i}.png" for i in range(3)]
+@pytest.fixture(scope="module")
+def data(source) -> dict:
+    inside = re.search(r'<script type="application/json" id="data">(.*?)</script>', source, re.DOTALL)[1]
+    return json.loads(inside, parse_constant=pytest.fail)
 
 
-def test_the_page_stands_on_its_own(page):
-    assert all(not urllib.parse.urlparse(link).scheme and not link.startswith("/") for link in page.links)
-    assert "script" not in page.tags
+def test_the_page_stands_on_its_own(folder, page):
+    files = [urllib.parse.unquote(link) for link in page.links if not link.startswith(("#", "data:,"))]
+    assert files
+    assert all((folder / file).is_file() for file in files)
 
 
-def test_names_are_shown_as_they_are(page):
-    described = [image["alt"] for image in page.images[1:]]
-    for i, name in enumerate(NAMES):
-        assert f"{name} along alpha, noise seed {i}" in described
+def test_no_address_leads_out_of_the_folder(source):
+    assert set(re.findall(r"\w+://[^\s\"'`)]*", source)) == {"http://www.w3.org/2000/svg"}
+    assert "@import" not in source
+
+
+def test_every_strip_is_there_without_scripts(page):
+    described = {(image["src"], image["alt"]) for image in page.images}
+    for name, seed, label in ((NAMES[2], 7, "learned"), (NAMES[4], 0, "svm <&>")):
+        address = f"{label[:7].split()[0]}/grids/latent%20{NAMES.index(name):04d}-{seed}.png"
+        assert (address, f"{name} along alpha, noise seed {seed}, {label}") in described
+    assert sum("/grids/" in address for address, _ in described) == 18
 
 
 def test_every_image_is_described(page):
     assert all(image["alt"] for image in page.images)
 
 
-def test_file_names_with_odd_characters_are_found(tmp_path):
-    names = ["a b.png", "50%.png", "a#1.png", "a?b=c.png"]
-    shown = [entry | {"file": name} for entry, name in zip(strips() + strips()[:1], names, strict=True)]
-    links = written(tmp_path, shown=shown).links
-    assert {urllib.parse.unquote(link) for link in links[1:]} == {f"grids/{name}" for name in names}
-    assert not any(character in link for link in links for character in " ?#")
+def test_figures_that_are_there_are_shown(page):
+    assert ("curves.png", "Curves & bands") in {(image["src"], image["alt"]) for image in page.images}
+    assert "not drawn" not in page.text
 
 
-def test_the_least_changed_strips_come_first(tmp_path, page):
-    # changes .8, 0 and -.7
-    assert [image["src"] for image in page.images[1:]] == [f"grids/strip{i}.png" for i in (2, 1, 0)]
+def test_title_note_and_table_are_told(page):
+    said = [text.strip() for text in page.text]
+    assert all(text in said for text in ("Evaluation <demo>", "A note & more.", "achieved", "0.12"))
 
 
-def test_the_order_of_the_alphas_does_not_turn_it_round(tmp_path, page):
-    backwards = written(tmp_path, alphas=ALPHAS[::-1], scores=[row[::-1] for row in SCORES])
-    assert backwards.images == page.images
-
-
-def test_the_table_gives_every_alpha_and_mean(page):
-    cells = [text.strip() for text in page.text if text.strip()]
+def test_the_table_gives_every_alpha_and_mean(tmp_path):
+    run = fake_evaluations.make_run(tmp_path, "one", 0, 1)
+    gallery.write(tmp_path, "One", [run], [], [])
+    cells = [text.strip() for text in Page((tmp_path / "index.html").read_text()).text if text.strip()]
     start = cells.index("alpha")
-    assert cells[start + 1 : start + 5] == ["-0.5", "0", "+0.125", "+0.5"]
+    assert cells[start + 1 : start + 6] == ["-0.5", "-0.25", "0", "+0.25", "+0.5"]
     start = cells.index("mean score")
-    assert cells[start + 1 : start + 5] == ["0.500", "0.433", "0.433", "0.533"]
+    # .4 + .01 (0 + ... + 5) / 6, and the mean of the changes, 1.3 / 6, times alpha
+    assert cells[start + 1 : start + 6] == [f"{0.425 + 1.3 / 6 * alpha:.3f}" for alpha in sorted(ALPHAS)]
+    assert any("of the requested change" in text for text in cells)
 
 
-def test_what_was_achieved_is_said_where_it_is_known(tmp_path, page):
-    assert "of the requested change" in " ".join(page.text)
-    one = written(tmp_path, alphas=[0.0, 0.1, 0.2, 0.25])
-    assert "of the requested change" not in " ".join(one.text)
-    assert "None" not in " ".join(one.text)
+def test_names_reach_the_script_as_they_are(data):
+    assert [latent["name"] for latent in data["latents"]] == NAMES
+    assert [latent["class"] for latent in data["latents"]] == CLASSES
+
+
+def test_values_follow_the_ascending_alphas(data):
+    run = data["runs"][0]
+    assert run["alphas"] == sorted(ALPHAS)
+    assert [ALPHAS[column] for column in run["columns"]] == sorted(ALPHAS)
+    assert run["strips"][0][0]["values"][0] == [0.1, 0.25, 0.4, 0.55, 0.7]
+    # judged at 0, .5 and -.5, in this order
+    assert run["strips"][0][0]["judged"] == [[0.75, None, 1.0, None, 0.875], [9, None, 3, None, 3]]
+
+
+def test_what_is_no_number_is_null(data):
+    strip = data["runs"][0]["strips"][2][0]
+    assert strip["values"][data["runs"][0]["measures"].index("object size")] == [None] * 5
+
+
+def test_a_strip_knows_its_first_line_of_the_manifest(data):
+    firsts = [strip["first"] for of_latent in data["runs"][0]["strips"] for strip in of_latent]
+    assert firsts == list(range(1, 61, 5))
+
+
+def test_a_run_without_noise_has_one_seed(data):
+    assert [run["seeds"] for run in data["runs"]] == [[0, 7], [0]]
+    assert all(len(of_latent) == 1 for of_latent in data["runs"][1]["strips"])
+
+
+def test_seeds_without_strips_are_left_out(tmp_path):
+    run = fake_evaluations.make_run(tmp_path, "one", 0, 1)._replace(noise_seeds=(0, 1, 2))
+    gallery.write(tmp_path, "One", [run], [], [])
+    assert '"seeds":[0],' in (tmp_path / "index.html").read_text()
+
+
+def test_json_is_strict_short_and_safe_inside_a_script():
+    told = {
+        "a": float("nan"),
+        "b": np.float32(1 / 3),
+        "c": [np.int64(3), -0.0, float("inf")],
+        "d": "</script>\u2028\ud800",
+    }
+    text = gallery.strict_json(told)
+    assert text == '{"a":null,"b":0.3333,"c":[3,0.0,null],"d":"\\u003c/script>\\u2028\\ud800"}'
+    assert json.loads(text)["d"] == told["d"]
+
+
+@pytest.mark.parametrize("side", [16, 64, 130, 512])
+@pytest.mark.parametrize("alphas", [[-0.5, 0.0, 0.125], [0.0], np.linspace(-0.5, 0.5, 11).tolist()])
+def test_tiles_are_found_in_a_strip_to_the_pixel(side, alphas):
+    tiles = (
+        np.full((len(alphas), side, side, 3), 77, np.uint8)
+        + np.arange(len(alphas), dtype=np.uint8)[:, None, None, None]
+    )
+    strip = np.asarray(pictures.strip(tiles, alphas, [0.5] * len(alphas), title="a name"))
+    found = strip_boxes.boxes(strip.shape[1], strip.shape[0], len(alphas))
+    assert found["tile"] == side
+    for tile, left in zip(tiles, found["left"], strict=True):
+        cut = strip[found["top"] : found["top"] + side, left : left + side]
+        # below the score's plate
+        assert (cut[side // 2 :] == tile[side // 2 :]).all() if side > 40 else (cut[-1] == tile[-1]).all()
+        # the frame is right outside
+        assert (strip[found["top"] + side, left : left + side] != tile[-1]).any()
+        assert (strip[found["top"] + side - 1, left - 1] != tile[-1, 0]).any()
+
+
+def test_what_is_no_strip_has_no_tiles(tmp_path):
+    assert strip_boxes.boxes(300, 5, 11) is None
+    assert strip_boxes.boxes(301, 170, 11) is None
+    assert strip_boxes.of_file(tmp_path / "missing.png", 11) is None
 
 
 def test_a_page_is_replaced_whole(tmp_path):
-    written(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
-    assert "Another" in " ".join(written(tmp_path, title="Another").text)
-    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+    run = fake_evaluations.make_run(tmp_path, "one", 0, 1)
+    before = set(tmp_path.iterdir())
+    for title in ("First", "Another"):
+        gallery.write(tmp_path, title, [run], [], [])
+        assert set(tmp_path.iterdir()) - before == {tmp_path / "index.html"}
+    assert "First" not in (tmp_path / "index.html").read_text()

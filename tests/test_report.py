@@ -1,6 +1,7 @@
 """Figures from finished evaluations."""
 
 import csv
+import itertools
 import json
 
 import numpy as np
@@ -12,8 +13,8 @@ from latentjax.report import __main__ as report
 from latentjax.report import figures
 
 
-def evaluation(folder, offset: float = 0.0, names: str = "abcde"):
-    """A made evaluation folder whose strip i changes by i / 10."""
+def evaluation(folder, offset: float = 0.0, names: str = "abcde", seeds: int = 1):
+    """A made evaluation folder whose latent i changes by i / 10; every further noise seed adds .1."""
     (folder / "grids").mkdir(parents=True)
     alphas = [-0.5, 0.0, 0.5]
     (folder / "summary.json").write_text(json.dumps({"alphas": alphas}))
@@ -23,9 +24,9 @@ def evaluation(folder, offset: float = 0.0, names: str = "abcde"):
         for i, name in enumerate(names):
             colour = (50 * i, 0, 0)
             Image.new("RGB", (90, 30), colour).save(folder / "grids" / f"{name}.png")
-            for alpha in alphas:
-                table.writerow([name, 0, alpha, 0.5 + offset + i * alpha / 10, 0.1])
-                record = {"name": name, "noise_seed": 0, "alpha": alpha, "strip": f"{name}.png"}
+            for seed, alpha in itertools.product(range(seeds), alphas):
+                table.writerow([name, seed, alpha, 0.5 + offset + seed / 10 + i * alpha / 10, 0.1])
+                record = {"name": name, "noise_seed": seed, "alpha": alpha, "strip": f"{name}.png"}
                 manifest.write(json.dumps(record) + "\n")
     return folder
 
@@ -45,6 +46,24 @@ def test_curves_of_several_runs(tmp_path, monkeypatch):
         assert list(drawn[label]) == ["score", "redness"]
         # strip i changes by i / 10 over an alpha of 1
         assert drawn[label]["score"].mean(axis=0) == pytest.approx([middle - 0.1, middle, middle + 0.1])
+
+
+def test_curves_of_runs_with_other_noise_are_of_the_same_latents(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(figures.curves, "draw", lambda out, alphas, panels, **told: drawn.update(panels | told))
+    runs = {"one": evaluation(tmp_path / "x"), "three": evaluation(tmp_path / "y", names="edcba", seeds=3)}
+    figures.draw_curves(tmp_path / "out.png", runs)
+    assert drawn["title"] == "5 or 15 strips of 5 latents"
+    # latent i of the first is 4 - i of the second, whose three seeds add .1 on average
+    changes = [drawn[label]["score"][:, 2] - drawn[label]["score"][:, 0] for label in runs]
+    np.testing.assert_allclose(changes[0], changes[1][::-1])
+    np.testing.assert_allclose(drawn["three"]["score"][:, 1], 0.6)
+
+
+def test_two_runs_of_one_label_are_refused(tmp_path):
+    folder = evaluation(tmp_path / "x")
+    with pytest.raises(InputError, match="'x' twice"):
+        report.command(["curves", str(tmp_path / "out.png"), str(folder), f"x={folder}"])
 
 
 def test_curves_of_different_latents_are_refused(tmp_path):

@@ -3,15 +3,39 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from latentjax.errors import InputError
 from latentjax.properties import PROPERTIES
 from latentjax.report.drawing import drawable, legend, new_figure, write
-from latentjax.report.statistics import at, bootstrap_ci, complete
+from latentjax.report.statistics import at, bootstrap_means, complete, interval, relative_change
 
-COLUMNS = 3
+COLUMNS, MOST_COLUMNS = 3, 4  # the paper's eight panels are two rows of four
+MARKERS = "os^Dv<>ph"  # nine of them beside ten colours: ninety runs differ
+
+
+def style(index: int) -> dict[str, Any]:
+    """Colour and marker of a run by its place among the runs."""
+    return {"color": f"C{index % 10}", "marker": MARKERS[index % len(MARKERS)], "markersize": 3}
+
+
+def notes(strips: Mapping[str, int], left_out: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+    """Name -> of how many strips its curves are, the fewest and the most of a run, where some were left out.
+
+    Args:
+        strips: label -> number of strips.
+        left_out: label -> name -> how many of them lack it at some alpha.
+    """
+    told = {}
+    for name in dict.fromkeys(name for counts in left_out.values() for name in counts):
+        kept = [(strips[label] - counts[name], strips[label]) for label, counts in left_out.items() if name in counts]
+        if any(count < total for count, total in kept):
+            kept.sort(key=lambda pair: pair[0] / pair[1])
+            ends = dict.fromkeys(f"{count} of {total}" for count, total in (kept[0], kept[-1]))
+            told[name] = f"n = {' to '.join(ends)} strips"
+    return told
 
 
 def _names(runs: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
@@ -21,36 +45,43 @@ def _names(runs: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
     return first + [name for name in met if name not in first]
 
 
-def _panel(axes, name: str, alphas: np.ndarray, runs: Mapping[str, Mapping[str, np.ndarray]], bounded: bool) -> None:
-    """Mean and band of one name for every run that has it; for the score also what was requested."""
-    for index, values in enumerate(runs.values()):
-        kept = complete(values[name]) if name in values else np.empty((0, len(alphas)))
-        if not len(kept):
+def _lines(axes: Any, alphas: np.ndarray, values: Sequence[np.ndarray | None], relative: bool) -> None:
+    """Mean and band of each run that has any values [N, A]."""
+    for index, array in enumerate(values):
+        if array is None or not len(complete(array)):
             continue
-        colour, (lo, hi) = f"C{index}", bootstrap_ci(kept)
-        axes.plot(alphas, kept.mean(axis=0), color=colour, marker="o", markersize=3)
-        axes.fill_between(alphas, lo, hi, color=colour, alpha=0.2, linewidth=0)
-        start = at(0.0, alphas, kept) if name == "score" else None
-        if start is not None:
-            requested = start.mean() + alphas
-            axes.plot(
-                alphas, np.clip(requested, 0, 1) if bounded else requested, color=colour, linestyle="--", linewidth=1
-            )
-    axes.set_title(drawable(name), parse_math=False)
-    axes.set_xlabel("alpha")
-    axes.grid(alpha=0.3)
+        means = np.vstack([complete(array).mean(axis=0), bootstrap_means(array)])
+        if relative:
+            means = relative_change(alphas, means)
+        if means is None or not np.isfinite(means[0]).all():
+            continue
+        lo, hi = interval(means[1:])
+        axes.plot(alphas, means[0], **style(index))
+        # fainter where many would cover one another
+        shade = 0.2 if len(values) <= 3 else 0.1
+        axes.fill_between(alphas, lo, hi, color=style(index)["color"], alpha=shade, linewidth=0)
 
 
-def _legend(figure, labels: Sequence[str]) -> None:
+def _requested(axes: Any, alphas: np.ndarray, scores: Sequence[np.ndarray | None], bounded: bool, rel: bool) -> None:
+    """What was asked of the score, once for each mean score at alpha = 0: runs of the same latents share it."""
+    found = [at(0.0, alphas, complete(array)) for array in scores if array is not None and len(complete(array))]
+    for start in dict.fromkeys(round(float(start.mean()), 6) for start in found if start is not None):
+        asked = np.clip(start + alphas, 0, 1) if bounded else start + alphas
+        drawn = relative_change(alphas, asked[None]) if rel else asked[None]
+        if drawn is not None:
+            axes.plot(alphas, drawn[0], color="grey", linestyle="--", linewidth=1)
+
+
+def _legend(figure: Any, labels: Sequence[str], columns: int) -> None:
     """Names the runs' colours (when there are several) and the dashed line, below the panels."""
     from matplotlib.lines import Line2D
 
     entries = [(Line2D([], [], color="grey", linestyle="--"), "requested: score at 0, plus alpha")]
     if len(labels) > 1:
-        lines = [Line2D([], [], color=f"C{index}", marker="o", markersize=3) for index in range(len(labels))]
+        lines = [Line2D([], [], **style(index)) for index in range(len(labels))]
         entries = [*zip(lines, labels, strict=True), *entries]
     handles, texts = zip(*entries, strict=True)
-    legend(figure, handles, texts, loc="outside lower center", ncols=COLUMNS)
+    legend(figure, handles, texts, loc="outside lower center", ncols=columns)
 
 
 def draw(
@@ -60,37 +91,61 @@ def draw(
     *,
     title: str,
     bounded: bool = True,
+    relative: bool = False,
+    notes: Mapping[str, str] | None = None,
 ) -> str:
     """Draws one panel for each measured name: the mean over latents with its 95 % bootstrap band.
 
     The score comes first, with a dashed line for what was requested: the mean score at alpha = 0 plus alpha,
-    clipped to [0, 1]. Rows with a NaN are left out, as in `statistics.summarise`.
+    clipped to [0, 1]. Rows with a NaN are left out, as in `statistics.summarise`. Arrays with as many rows are
+    taken to be of the same latents: their bands are of the same draws.
 
     Args:
         path: the PNG to write; it appears only when complete.
         alphas: A numbers.
-        runs: label -> name -> values [N, A], names being "score" and image properties; one colour a run.
+        runs: label -> name -> values [N, A], names being "score" and image properties. A run's place among them
+            gives its colour and marker.
         title: above the panels; any characters.
         bounded: whether scores cannot leave [0, 1].
+        relative: draws (mean_alpha - mean_0) / mean_0, as the paper does; the band is that of the ratio. A run
+            whose mean_0 is 0 has no line.
+        notes: name -> a second line for its panel's title, see `notes`.
 
     Returns:
         The sha256 of the file, in hex.
 
     Raises:
-        InputError: nothing to draw, or matplotlib is not installed.
+        InputError: nothing to draw, no alpha = 0 to be relative to, or matplotlib is not installed.
     """
     names = _names(runs)
     if not names:
         raise InputError("curves", "have nothing to draw", "give at least one run with scores")
     order = np.argsort(alphas)
     ascending = np.asarray(alphas, np.float64)[order]
-    runs = {
-        label: {name: np.asarray(array)[:, order] for name, array in values.items()} for label, values in runs.items()
-    }
-    columns, rows = min(COLUMNS, len(names)), math.ceil(len(names) / COLUMNS)
+    if relative and at(0.0, ascending, ascending[None]) is None:
+        raise InputError("alphas", "do not reach 0, to which changes are relative", "evaluate at 0 too")
+    most = COLUMNS if len(names) <= 2 * COLUMNS else MOST_COLUMNS
+    columns, rows = min(most, len(names)), math.ceil(len(names) / most)
     figure = new_figure(4.2 * columns, 3.2 * rows + 0.8)
     for index, name in enumerate(names):
-        _panel(figure.add_subplot(rows, columns, index + 1), name, ascending, runs, bounded)
-    _legend(figure, list(runs))
+        axes = figure.add_subplot(rows, columns, index + 1)
+        values = [np.asarray(run[name])[:, order] if name in run else None for run in runs.values()]
+        _lines(axes, ascending, values, relative)
+        if name == "score":
+            _requested(axes, ascending, values, bounded, relative)
+        _label(axes, name, (notes or {}).get(name, ""), relative)
+    _legend(figure, list(runs), columns)
     figure.suptitle(drawable(title), parse_math=False, wrap=True)
     return write(figure, path)
+
+
+def _label(axes: Any, name: str, note: str, relative: bool) -> None:
+    """Title, axes and grid of a panel."""
+    from matplotlib.ticker import PercentFormatter
+
+    axes.set_title("\n".join(drawable(line) for line in (name, note) if line), parse_math=False)
+    axes.set_xlabel("alpha")
+    axes.grid(alpha=0.3)
+    if relative:
+        axes.set_ylabel("change relative to alpha 0")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))

@@ -3,59 +3,31 @@
 import csv
 import io
 import json
+import os
 import pathlib
-from typing import Any, NamedTuple
+import shlex
+from typing import Any
 
 import numpy as np
 from absl import logging
 
-from latentjax import latents, pictures
 from latentjax.errors import InputError
 from latentjax.files import write_json, write_text
-from latentjax.latents import Latent
-from latentjax.report import curves, gallery, statistics
+from latentjax.report import comparison, curves, gallery, quality, statistics
+from latentjax.report.strips import Strip, finished
 from latentjax.run_folder import refuse_other_facts
 
-
-class Strip(NamedTuple):
-    """One latent with one noise seed: a row of the evaluation."""
-
-    latent: Latent
-    noise_seed: int
-    ending: str = "png"
-
-    @property
-    def file(self) -> str:
-        """Name of its picture in grids/."""
-        noise = f"-noise{self.noise_seed}" if self.noise_seed else ""
-        return f"{latents.safe_name(self.latent.name)}{noise}.{self.ending}"
-
-    @property
-    def key(self) -> str:
-        """What identifies the strip in strips.jsonl, by content."""
-        return f"{self.latent.key}:{self.noise_seed}"
-
-
-def write_strip(
-    folder: pathlib.Path,
-    strip: Strip,
-    tiles: np.ndarray,
-    alphas: np.ndarray,
-    measured: dict[str, list[float]],
-    quality: int = 90,
-) -> dict[str, Any]:
-    """Draws one strip; its record for strips.jsonl."""
-    title = strip.latent.name + (f" (noise {strip.noise_seed})" if strip.noise_seed else "")
-    image = pictures.strip(tiles, alphas.tolist(), measured["score"], title=title)
-    return {
-        "key": strip.key,
-        "file": strip.file,
-        "name": strip.latent.name,
-        "noise_seed": strip.noise_seed,
-        "latent": strip.latent.source,
-        "measured": measured,
-        "sha256": pictures.save(image, folder / strip.file, quality),
-    }
+FIGURES = [
+    ("curves.png", "Score and image properties along alpha, with 95 % bands over latents"),
+    ("quality.png", "How well the edits do what was asked"),
+]
+COMPARED = [
+    ("curves.png", "Score and image properties along alpha, with 95 % bands over latents"),
+    ("relative.png", "The same as relative changes"),
+    ("strips.png", "The same latents by every run"),
+    ("quality.png", "How well the edits do what was asked"),
+]
+PARTS = ("grids", "sprites", "features")  # sub-folders with a file for each strip
 
 
 def finished_strips(folder: pathlib.Path, facts: dict[str, Any], strips: list[Strip]) -> dict[str, dict[str, Any]]:
@@ -70,10 +42,12 @@ def finished_strips(folder: pathlib.Path, facts: dict[str, Any], strips: list[St
     for line in log.read_text().splitlines() if log.exists() else ():
         try:
             record = json.loads(line)
-            file, *_ = (record[name] for name in ("file", "name", "noise_seed", "latent", "measured"))
+            file, sprite, *_ = (record[name] for name in ("file", "sprite", "name", "noise_seed", "latent", "measured"))
         except (ValueError, KeyError, TypeError):
             continue  # cut off when the process was killed: the strip is made again
-        if (folder / "grids" / file).exists():
+        kept = [folder / "grids" / file, folder / "sprites" / sprite]
+        kept += [features_file(folder, record)] if "identity" in record["judged"] else []
+        if all(path.exists() for path in kept):
             records[file] = record
     others = len(records.keys() - {strip.file for strip in strips})
     if others:
@@ -82,17 +56,30 @@ def finished_strips(folder: pathlib.Path, facts: dict[str, Any], strips: list[St
     return records
 
 
-def open_folder(folder: pathlib.Path, facts: dict[str, Any], strips: list[Strip]) -> dict[str, dict[str, Any]]:
+def features_file(folder: pathlib.Path, record: dict[str, Any]) -> pathlib.Path:
+    """Where a strip's features [J, F] are."""
+    return folder / "features" / f"{pathlib.PurePath(record['file']).stem}.npy"
+
+
+def open_folder(
+    folder: pathlib.Path, facts: dict[str, Any], strips: list[Strip], settings: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
     """`finished_strips`; makes the folder where it is missing and clears away what a stopped process left.
+
+    Args:
+        folder, facts, strips: of the evaluation.
+        settings: the config's evaluate group, under which its tiles can be made again.
 
     Raises:
         InputError: it is of other weights, alphas or latents.
     """
     records = finished_strips(folder, facts, strips)
-    (folder / "grids").mkdir(parents=True, exist_ok=True)
-    for cut_off in (folder / "grids").glob(".*.part"):
-        cut_off.unlink()
-    write_json(folder / "evaluation.json", facts | {"strips": [strip.file for strip in strips]})
+    for part in PARTS if facts["judges"].get("features") else PARTS[:2]:
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        for cut_off in (folder / part).glob(".*"):
+            cut_off.unlink()
+    header = {**facts, "evaluate": settings, "strips": [strip.file for strip in strips]}
+    write_json(folder / "evaluation.json", header)
     write_strips(folder, list(records.values()))
     return records
 
@@ -102,51 +89,127 @@ def write_strips(folder: pathlib.Path, records: list[dict[str, Any]]) -> None:
     write_text(folder / "strips.jsonl", "".join(json.dumps(record) + "\n" for record in records))
 
 
-def report(folder: pathlib.Path, facts: dict[str, Any], records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Writes scores.csv, manifest.jsonl, curves.png, index.html and summary.json; returns the summary."""
-    alphas, names = facts["alphas"], list(records[0]["measured"])
-    measured = {name: np.array([record["measured"][name] for record in records]) for name in names}
-    properties = {name: measured[name] for name in names if name != "score"}
+def report(
+    folder: pathlib.Path, facts: dict[str, Any], records: list[dict[str, Any]], *, page: bool = True
+) -> dict[str, Any]:
+    """Writes scores.csv, manifest.jsonl, summary.json and, for a page of its own, the figures and index.html.
+
+    Returns:
+        The summary.
+    """
+    summary = summarise(folder, facts, records)
+    write_tables(folder, facts, records)
+    if page:
+        latents_of = [record["name"] for record in records]
+        drawn = {name: statistics.by_latent(values_of(records, name), latents_of) for name in records[0]["measured"]}
+        title = f"{folder.name}: {len(records)} strips of {summary['latents']} latents"
+        left_out = {name: len(records) - told["strips"] for name, told in summary["properties"].items()}
+        notes = curves.notes({folder.name: len(records)}, {folder.name: left_out})
+        told = {"title": title, "bounded": facts["bounded"], "notes": notes}
+        curves.draw(folder / "curves.png", facts["alphas"], {folder.name: drawn}, **told)
+        quality.draw(folder / "quality.png", {folder.name: summary["quality"]})
+        learned = f", by an assessor of {facts['origin']}" if "origin" in facts else ""
+        shown = run_of(folder, folder.name, "", facts, records, summary)
+        gallery.write(folder, f"Evaluation {folder.name}{learned}", [shown], FIGURES, table=[])
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def run_of(
+    folder: pathlib.Path, label: str, path: str, facts: dict[str, Any], records: list[dict[str, Any]], summary: Any
+) -> gallery.Run:
+    """An evaluation as the page shows it; `path` leads to it from the page."""
+    seeds = sorted({record["noise_seed"] for record in records})
+    # WORKDIR/evaluation/NAME, or NAME/RUN
+    depth = next((i for i, parent in enumerate(folder.parents) if parent.name == "evaluation"), 0)
+    workdir = folder.parents[depth + 1] if len(folder.parents) > depth + 1 else pathlib.Path()
+    tile = f"{folder.relative_to(workdir).as_posix()}/manifest.jsonl:"
+    words = ["python", "launch.py", "--job=generate", f"--workdir={workdir}", f"--config.generate.tile={tile}{{line}}"]
+    command = shlex.join(words)
+    judged = facts["judged_alphas"]
+    return gallery.Run(label, path, facts["alphas"], facts["tile"], seeds, records, summary, command, judged)
+
+
+def write_comparison(folder: pathlib.Path, folders: dict[str, pathlib.Path], name: str = "") -> dict[str, Any]:
+    """Figures, tables, index.html and summary.json of several finished evaluations.
+
+    Args:
+        folder: where.
+        folders: label -> folder of an evaluation.
+        name: of the comparison, for its headings; the folder's by default.
+
+    Returns:
+        The summary.
+
+    Raises:
+        InputError: they are not of the same latents and alphas, or one is damaged.
+    """
+    name = name or folder.name
+    summary = comparison.write(folder, folders, name)
+    quality.draw(folder / "quality.png", {label: each["quality"] for label, each in summary["runs"].items()})
+    shown, origins = [], set()
+    for label, path in folders.items():
+        facts, records = finished(path)
+        origins |= {facts["origin"]} if "origin" in facts else set()
+        prefix = gallery.address(f"{pathlib.Path(os.path.relpath(path, folder)).as_posix()}/")
+        shown.append(run_of(path, label, prefix, facts, records, summary["runs"][label]))
+    learned = f", by an assessor of {', '.join(sorted(origins))}" if origins else ""
+    gallery.write(folder, f"Comparison {name}{learned}", shown, COMPARED, comparison.table(summary))
+    return summary
+
+
+def values_of(records: list[dict[str, Any]], name: str) -> np.ndarray:
+    """What was measured under a name, [N, A]."""
+    return np.array([record["measured"][name] for record in records])
+
+
+def summarise(folder: pathlib.Path, facts: dict[str, Any], records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The content of summary.json."""
+    alphas, bounded = facts["alphas"], facts["bounded"]
+    properties = {name: values_of(records, name) for name in records[0]["measured"] if name != "score"}
     latents_of = [record["name"] for record in records]
-    bounded = facts["bounded"]
-    summary = statistics.summarise(measured["score"], alphas, properties, latents=latents_of, bounded=bounded)
+    scores = values_of(records, "score")
+    summary = statistics.summarise(scores, alphas, properties, latents=latents_of, bounded=bounded)
+    features = {}
+    if facts["judges"].get("features"):
+        features = {record["file"]: np.load(features_file(folder, record)) for record in records}
+    summary["quality"] = quality.measure(records, alphas, facts["judged_alphas"], features, bounded)
+    return summary
+
+
+def write_tables(folder: pathlib.Path, facts: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    """scores.csv and manifest.jsonl: a line for each tile."""
+    names = list(records[0]["measured"])
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["name", "noise_seed", "alpha", *names])
     manifest = []
     hashes = {name: facts[name] for name in ("generator", "assessor", "transformer")}
     for record in records:
-        for i, alpha in enumerate(alphas):
+        for i, alpha in enumerate(facts["alphas"]):
             tile = {"name": record["name"], "noise_seed": record["noise_seed"], "alpha": alpha}
             rows.writerow([*tile.values(), *(record["measured"][name][i] for name in names)])
-            manifest.append(tile | {"latent": record["latent"], **hashes, "strip": record["file"]})
+            made = {"strip": record["file"], "tile_sha256": record["tiles"][i]}
+            manifest.append(tile | {"latent": record["latent"], **hashes, **made})
     write_text(folder / "scores.csv", table.getvalue())
     write_text(folder / "manifest.jsonl", "".join(json.dumps(line) + "\n" for line in manifest))
-    drawn = {name: statistics.by_latent(values, latents_of) for name, values in measured.items()}
-    title = f"{folder.name}: {len(records)} strips of {summary['latents']} latents"
-    curves.draw(folder / "curves.png", alphas, {folder.name: drawn}, title=title, bounded=bounded)
-    shown = [{**record, "scores": record["measured"]["score"]} for record in records]
-    learned = f", by an assessor of {facts['origin']}" if "origin" in facts else ""
-    gallery.write(folder, f"Evaluation {folder.name}{learned}", summary, shown)
-    write_json(folder / "summary.json", summary)
-    return summary
 
 
 def rebuild(folder: pathlib.Path) -> dict[str, Any]:
-    """`report` of a finished evaluation from what it kept; no image is made or read.
+    """What is written about a finished evaluation or comparison, from what it kept; no image is made.
 
     Raises:
         InputError: no finished evaluation there, or a damaged one.
     """
+    listed = folder / "comparison.json"
+    if listed.exists():
+        return write_comparison(folder, {label: folder / name for label, name in comparison.folders(listed).items()})
+    facts, records = finished(folder)
     try:
-        facts = dict(json.loads((folder / "evaluation.json").read_text()))
-        lines = [json.loads(line) for line in (folder / "strips.jsonl").read_text().splitlines()]
-        found = {record["file"]: record for record in lines}  # of a strip made anew, the last
-        if missing := [file for file in facts["strips"] if file not in found]:
-            raise InputError(folder, f"is not finished ({len(missing)} strips)", "run its evaluation again first")
-        return report(folder, facts, [found[file] for file in facts["strips"]])
+        return report(folder, facts, records)
     except (OSError, ValueError, TypeError, LookupError) as error:
-        raise InputError(folder, f"is no evaluation ({error!r:.200})", "give a folder under evaluation/") from error
+        what = f"is no finished evaluation ({error!r:.200})"
+        raise InputError(folder, what, "give a folder under evaluation/") from error
 
 
 def log_result(folder: pathlib.Path, summary: dict[str, Any]) -> None:
