@@ -2,7 +2,10 @@
 
     python launch.py --config=configs/demo.py --workdir=runs/demo                  learns, then evaluates
     python launch.py --job=evaluate --config=configs/demo.py --workdir=runs/demo   evaluates what was learned
+    python launch.py --job=evaluate --config=configs/demo.py:compare --workdir=runs/demo   beside other ways
     python launch.py --job=generate --config=configs/demo.py --workdir=runs/demo   makes images of sampled latents
+    python launch.py --job=animate --config=configs/demo.py --workdir=runs/demo    films along alpha, or between latents
+    python launch.py --job=explore --config=configs/demo.py --workdir=runs/demo    a map of latents, and directions
     python launch.py --job=train_assessor --config=configs/assessor.py --workdir=runs/mine --config.data.images=FOLDER
     python launch.py --job=prepare ...    only makes the data set of that
     python launch.py --job=paper --config=configs/miniature.py --workdir=runs/miniature    the whole paper in miniature
@@ -17,11 +20,11 @@ import importlib
 import sys
 
 from configs import default
-from latentjax import command_line
+from latentjax import command_line, config_checks
 from latentjax import config as configs
 from latentjax.errors import InputError
 
-JOBS = ("train", "evaluate", "generate", "prepare", "train_assessor", "paper", "plan")
+JOBS = ("train", "evaluate", "generate", "animate", "explore", "prepare", "train_assessor", "paper", "plan")
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, configs.ConfigDict]:
@@ -33,14 +36,17 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, configs.ConfigDict]
     parser = command_line.Parser(
         "python launch.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config", required=True, help="a config file, with variants after a colon")
+    parser.add_argument("--config", help="a config file, with variants after a colon (default: that of the workdir)")
     parser.add_argument("--workdir", help="the run folder: made, or gone on with; --job=plan needs none")
     parser.add_argument("--job", choices=JOBS, default="train", help="what to do (default: train)")
     flags, rest = parser.parse_known_args(arguments)
     if flags.workdir is None and flags.job != "plan":
         raise InputError("--workdir", "is missing", "see python launch.py --help")
-    config = configs.load(flags.config)
-    configs.check_fields(config, default.get_config())
+    if flags.config is None:
+        config = configs.of_run(flags.workdir or "", default.get_config())
+    else:
+        config = configs.load(flags.config)
+        configs.check_fields(config, default.get_config())
     while rest:
         name, has_value, value = rest.pop(0).partition("=")
         if not name.startswith("--config."):
@@ -51,7 +57,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, configs.ConfigDict]
                 raise InputError(name, "has no value", f"write {name}=VALUE")
             value = rest.pop(0)
         configs.override(config, name.removeprefix("--config."), value)
-    configs.check(config)
+    config_checks.check(config)
     return flags, config
 
 

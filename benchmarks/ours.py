@@ -128,27 +128,29 @@ def evaluate(
     import pathlib
     from concurrent.futures import ThreadPoolExecutor
 
-    fields = {"evaluate__batch_size": batch, "evaluate__count": count}
+    # the published script measures no objects
+    fields = {"evaluate__batch_size": batch, "evaluate__count": count, "evaluate__masks": ""}
     bench = bench_of(files, device, forms, precision, folder, **fields)
     import jax
 
     from latentjax import distributed
-    from latentjax.jobs import evaluate as job
+    from latentjax.jobs import evaluation as job
     from latentjax.jobs import workbench
-    from latentjax.report.evaluation import write_strip
+    from latentjax.report.strips import write
 
     transformer = workbench.new_transformer(bench)
     evaluation = job.Evaluation(bench, transformer)
     params = jax.device_put(transformer.state, distributed.replicated(bench.mesh))
-    grids = pathlib.Path(folder) / "ours"
-    grids.mkdir(parents=True)
+    ours = pathlib.Path(folder) / "ours"
+    for part in ("grids", "sprites"):
+        (ours / part).mkdir(parents=True)
 
     def run(steps: int) -> None:
         for _ in range(steps):
             with ThreadPoolExecutor(4) as pool:
                 drawn = [
-                    pool.submit(write_strip, grids, strip, tiles, evaluation.alphas, measured)
-                    for strip, tiles, measured in evaluation.sweep(params, evaluation.strips)
+                    pool.submit(write, ours, swept, evaluation.alphas, None, evaluation.tile)
+                    for swept in evaluation.sweep(params, evaluation.strips)
                 ]
             for future in drawn:
                 future.result()

@@ -81,14 +81,27 @@ def get_config() -> config_dict.ConfigDict:
     c.evaluate.mode = "bigger_step"  # every alpha from the original | iterative (from the alpha before)
     c.evaluate.move = "both"  # or z | y alone
     c.evaluate.directions = ()  # which of several; empty: all
-    c.evaluate.method = "learned"  # | ascent (each image by itself) | arithmetic (mean minus mean) | random
-    c.evaluate.strength = 1.0  # of arithmetic and random directions, times alpha
+    # learned | ascent (each image by itself) | arithmetic (mean minus mean) | svm (InterFaceGAN's boundary) |
+    # pca (GANSpace) | sefa (the first layers' singular vectors) | random
+    c.evaluate.method = "learned"
+    # several for --job=evaluate to compare on the same latents: methods, run or transformer folders, "LABEL=either"
+    c.evaluate.runs = ()
+    c.evaluate.strength = 1.0  # of directions that are not learned, times alpha
+    c.evaluate.components = 10  # of pca and sefa: how many are tried; the one that moves scores most is taken
     c.evaluate.ascent_steps = 20
     c.evaluate.ascent_step_size = 1.0  # longest step in (z, y)
     c.evaluate.plus = ""  # arithmetic: the latents whose mean is added; empty: the highest scores of sampled ones
     c.evaluate.minus = ""  # and those whose mean is subtracted; empty: the lowest
-    c.evaluate.arithmetic_count = 512  # sampled latents that are scored for it
+    c.evaluate.arithmetic_count = 512  # sampled latents that are scored for it, and for svm
     c.evaluate.arithmetic_share = 0.25  # of them at either end
+    c.evaluate.properties = "ours"  # image properties by the paper's definitions | published (by its code's)
+    # what is the object: background (differs from the border) | onnx:FILE | python:FILE.py:FUNCTION | empty: no masks
+    c.evaluate.masks = "background"
+    c.evaluate.judged_alphas = (-0.5, -0.3, 0.0, 0.3, 0.5)  # those of alphas at which the three below look
+    c.evaluate.features = ""  # an EfficientNet whose features tell how alike pictures are: embedded:lite0
+    c.evaluate.classifier = ""  # a classifier that tells whether an edit keeps the class: embedded:eye-colours
+    c.evaluate.held_out = ()  # a second assessor, as assessor.terms: catches edits that only fool the first
+    c.evaluate.sprite_size = 128  # width in pixels of a tile on the page
     c.evaluate.format = "png"  # of strips | jpeg
     c.evaluate.jpeg_quality = 90
     c.evaluate.name = ""  # folder under evaluation/; default: SOURCE-STEP, or SOURCE-METHOD
@@ -142,6 +155,7 @@ def get_config() -> config_dict.ConfigDict:
     c.assessor_training.workers = 0  # processes that read pictures; 0: threads
 
     c.generate = config_dict.ConfigDict()  # --job=generate
+    c.generate.tile = ""  # one tile of an evaluation again: EVALUATION/manifest.jsonl:LINE, within the workdir
     c.generate.latents = ""  # a folder or file of Artbreeder JSON; empty: sampled, see latents.classes, .truncation
     c.generate.count = 64  # sampled latents
     c.generate.seed = 2
@@ -153,6 +167,36 @@ def get_config() -> config_dict.ConfigDict:
     c.generate.batch_size = 16  # images at once, over all devices
     c.generate.name = ""  # folder under generated/; default: after the latents
     c.generate.skip_bad = False  # go on without latent files that are wrong
+
+    c.animate = config_dict.ConfigDict()  # --job=animate
+    c.animate.kind = "sweep"  # along alpha | walk (from latent to latent)
+    c.animate.latents = ""  # a folder or file of Artbreeder JSON; empty: sampled
+    c.animate.count = 4  # sampled latents: a film of each sweep, or the stations of one walk
+    c.animate.seed = 3
+    c.animate.alphas = (-0.5, 0.5)  # a sweep goes from one to the other and back; a walk never edits
+    c.animate.noise_seeds = (0,)  # a sweep for each
+    c.animate.frames = 41  # from one end of a sweep, or one station of a walk, to the next, both counted
+    c.animate.frames_per_second = 20.0
+    c.animate.formats = ("webp",)  # of webp, gif, mp4 (with ffmpeg)
+    c.animate.size = 0  # width in pixels; 0: the generator's
+    c.animate.batch_size = 16  # images at once, over all devices
+    c.animate.name = ""  # folder under animations/; default: after the latents
+    c.animate.skip_bad = False  # go on without latent files that are wrong
+
+    c.explore = config_dict.ConfigDict()  # --job=explore
+    c.explore.latents = ""  # a folder or file of Artbreeder JSON; empty: sampled
+    c.explore.count = 500  # sampled latents
+    c.explore.seed = 4
+    c.explore.users = ""  # a CSV of "name,user": points are coloured by user; empty: by class
+    c.explore.user_images = (50, 100)  # users with so many images are coloured, as in the paper
+    c.explore.of = "z"  # what is mapped: z | y | both (scaled to the same variance)
+    c.explore.components = 50  # of the PCA before t-SNE
+    c.explore.perplexity = 30.0  # of t-SNE
+    c.explore.clusters = 6  # with thumbnails beside the map; at most 24
+    c.explore.directions = 5  # PCA and SeFa directions that are exported; 0: none
+    c.explore.batch_size = 16  # images at once, over all devices
+    c.explore.name = ""  # folder under exploration/; default: after the latents
+    c.explore.skip_bad = False  # go on without latent files that are wrong
 
     c.paper = config_dict.ConfigDict()  # --job=paper, see configs/miniature.py
     c.paper.bred = 1200  # images with more than data.many ancestors

@@ -28,6 +28,23 @@ VARIANTS = {
         "assessor.output_class": 38,
         "assessor.calibrate": True,
     },
+    # the learned map beside other ways, on one page (--job=evaluate, after the map and runs/demo-one_direction)
+    "compare": {
+        "evaluate.runs": (
+            "learned",
+            "one direction=runs/demo-one_direction",
+            "ascent",
+            "svm",
+            "pca",
+            "sefa",
+            "random",
+        ),
+        "evaluate.noise_seeds": (0, 1, 2),
+        "evaluate.ascent_steps": 6,
+        "evaluate.features": "embedded:lite0",
+        "evaluate.classifier": "embedded:eye-colours",
+        "evaluate.held_out": ({"weights": "embedded:chroma"},),
+    },
     # more colourful, as bright as before
     "constrained": {
         "assessor.weights": "",

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import pathlib
-import re
 import runpy
 from typing import TYPE_CHECKING, Any
 
@@ -27,57 +26,7 @@ TYPES = {
     tuple: ("a list of values", "'(0, 1)'"),
 }
 
-POSITIVE = (
-    "transformer.class_reg",
-    "transformer.num_directions",
-    "train.batch_size",
-    "train.alphas_per_latent",
-    "train.micro_batches",
-    "train.learning_rate",
-    "train.log_every",
-    "train.checkpoint_every",
-    "checkpoints.keep",
-    "evaluate.count",
-    "evaluate.batch_size",
-    "evaluate.ascent_steps",
-    "evaluate.ascent_step_size",
-    "evaluate.arithmetic_count",
-    "data.size",
-    "assessor_training.num_steps",
-    "assessor_training.image_size",
-    "assessor_training.batch_size",
-    "assessor_training.learning_rate",
-    "assessor_training.log_every",
-    "assessor_training.validate_every",
-    "generate.count",
-    "generate.shard_size",
-    "generate.batch_size",
-    "paper.bred",
-    "paper.plain",
-    "paper.fresh",
-    "paper.generations",
-    "paper.baseline_learning_rate",
-)
-NOT_NEGATIVE = (
-    "transformer.noise_dim",
-    "transformer.noise_dim_y",
-    "train.num_steps",
-    "train.angle_weight",
-    "plan.price_per_chip_hour",
-    "train.warmup_steps",
-    "train.weight_decay",
-    "train.clip_norm",
-    "train.samples_every",
-    "data.many",
-    "data.none",
-    "assessor_training.warmup_steps",
-    "assessor_training.weight_decay",
-    "assessor_training.clip_norm",
-    "assessor_training.noise",
-    "assessor_training.patience",
-    "assessor_training.workers",
-    "assessor_training.statistics_batches",
-)
+# may be None
 OPTIONAL = (
     "assessor.output",
     "assessor.output_class",
@@ -87,32 +36,6 @@ OPTIONAL = (
     "transformer.num_directions",
     "assessor_training.image_size",
 )
-# shares below 1
-SHARES = (
-    "data.validation",
-    "assessor_training.label_smoothing",
-    "assessor_training.dropout",
-    "assessor_training.drop_connect",
-)
-SEEDS = ("train.seed", "evaluate.seed", "assessor_training.seed", "generate.seed", "paper.seed")
-CHOICES = {
-    "platform": ("any", "cpu", "gpu", "tpu"),
-    "precision": ("float32", "bfloat16", "auto"),
-    "train.optimizer": ("radam", "adam"),
-    "train.schedule": ("constant", "cosine"),
-    "train.angle_form": ("mean", "published"),
-    "evaluate.mode": ("bigger_step", "iterative"),
-    "evaluate.move": ("both", "z", "y"),
-    "evaluate.method": ("learned", "ascent", "arithmetic", "random"),
-    "evaluate.format": ("png", "jpeg"),
-    "data.kind": ("image_folder", "creativity", "artbreeder_latents"),
-    "data.format": ("png", "jpeg"),
-    "data.balance": ("subsample", "weights", "none"),
-    "assessor_training.output": ("softmax", "sigmoid", "regression"),
-    "assessor_training.optimizer": ("radam", "adam"),
-    "assessor_training.schedule": ("constant", "cosine"),
-    "generate.format": ("png", "jpeg", "array_record"),
-}
 
 
 def load(path: str) -> ConfigDict:
@@ -141,6 +64,32 @@ def load(path: str) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         raise InputError("--config", f"{file} gives no ConfigDict", "return configs.default.get_config(), changed")
     return config.lock()
+
+
+def of_run(workdir: str, config: ConfigDict) -> ConfigDict:
+    """The config of an earlier start in a run folder, locked against new fields.
+
+    Args:
+        workdir: the run folder.
+        config: all fields with their defaults; it is changed.
+
+    Raises:
+        InputError: nothing was started there, or its config is damaged or of another version.
+    """
+    file = pathlib.Path(workdir) / "config.json"
+    if not workdir or not file.exists():
+        raise InputError("--config", "is missing", "give a config file, such as configs/demo.py")
+    try:
+        known = dict(json.loads(file.read_text(encoding="utf-8"))["config"])
+        config.update_from_flattened_dict({name: tuples(value) for name, value in known.items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(file, f"gives no config ({error!r:.200})", "give --config") from error
+    return config.lock()
+
+
+def tuples(value: Any) -> Any:
+    """JSON's lists as a config has them."""
+    return tuple(tuples(each) for each in value) if isinstance(value, list) else value
 
 
 def check_fields(config: ConfigDict, default: ConfigDict) -> None:
@@ -224,74 +173,3 @@ def plain(config: ConfigDict) -> dict[str, Any]:
 def digest(config: ConfigDict) -> str:
     """A hash of all fields, for the record."""
     return hashlib.sha256(json.dumps(plain(config), sort_keys=True).encode()).hexdigest()
-
-
-def check(config: ConfigDict) -> None:
-    """Refuses values that no job can run with.
-
-    Raises:
-        InputError: naming the field.
-    """
-    fields = flatten(config)
-    for field, value in fields.items():
-        limit = 2**32 if field in SEEDS else 2**31
-        if isinstance(value, int | float) and not abs(value) < limit:
-            raise InputError(f"config.{field}", f"is {_shown(value)}", "give a finite and smaller number")
-    for field in POSITIVE:
-        if fields[field] is not None and not fields[field] > 0:
-            raise InputError(f"config.{field}", f"is {fields[field]}", "give a positive number")
-    for field in (*NOT_NEGATIVE, *SEEDS):
-        if fields[field] is not None and fields[field] < 0:
-            raise InputError(f"config.{field}", f"is {fields[field]}", "give 0 or more")
-    for field in SHARES:
-        if not 0 <= fields[field] < 1:
-            raise InputError(f"config.{field}", f"is {fields[field]}", "give a share from 0 to below 1")
-    for field, known in CHOICES.items():
-        if fields[field] not in known:
-            raise InputError(f"config.{field}", f"{fields[field]!r} is unknown", f"use one of {', '.join(known)}")
-    try:
-        json.dumps(fields["assessor.terms"], allow_nan=False)
-    except (TypeError, ValueError):
-        todo = "use texts, finite numbers, True and False in it"
-        raise InputError("config.assessor.terms", f"is {_shown(fields['assessor.terms'])}", todo) from None
-    _check_pictures(fields, "evaluate")
-    _check_pictures(fields, "generate")
-    _check_evaluation(fields)
-
-
-def _check_evaluation(fields: dict[str, Any]) -> None:
-    if not fields["evaluate.alphas"]:
-        raise InputError("config.evaluate.alphas", "is empty", "give numbers, such as '(-0.5, 0.0, 0.5)'")
-    if not 0 < fields["evaluate.arithmetic_share"] <= 0.5:
-        raise InputError("config.evaluate.arithmetic_share", "is not in (0, 0.5]", "give a share such as 0.25")
-    for end in ("plus", "minus"):
-        if fields[f"evaluate.{end}"] and fields["evaluate.method"] != "arithmetic":
-            raise InputError(
-                f"config.evaluate.{end}", "is for the method arithmetic", "add --config.evaluate.method=arithmetic"
-            )
-
-
-def _check_pictures(fields: dict[str, Any], group: str) -> None:
-    """What evaluate and generate have in common."""
-    alphas, seeds, name = (fields[f"{group}.{field}"] for field in ("alphas", "noise_seeds", "name"))
-    if any(type(a) not in (int, float) or not abs(a) < 1e3 for a in alphas):
-        todo = "give finite numbers, such as '(-0.5, 0.0, 0.5)'"
-        raise InputError(f"config.{group}.alphas", f"is {_shown(alphas)}", todo)
-    if len({round(alpha, 6) for alpha in alphas}) < len(alphas):
-        raise InputError(f"config.{group}.alphas", f"is {_shown(alphas)}", "give each alpha once")
-    if not 1 <= fields[f"{group}.jpeg_quality"] <= 95:
-        raise InputError(f"config.{group}.jpeg_quality", "is not in 1 to 95", "give a quality such as 90")
-    if not seeds or any(type(seed) is not int or not 0 <= seed < 2**32 for seed in seeds):
-        todo = "give integers from 0 to 4294967295, such as '(0, 1, 2)'"
-        raise InputError(f"config.{group}.noise_seeds", f"is {_shown(seeds)}", todo)
-    if len(set(seeds)) < len(seeds):
-        raise InputError(f"config.{group}.noise_seeds", f"is {_shown(seeds)}", "give each seed once")
-    # a leading dot could name the run folder itself
-    if name and not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,119}", name):
-        todo = "use up to 120 letters, digits, '_', '-', and '.' after the first"
-        raise InputError(f"config.{group}.name", f"is {_shown(name)}", todo)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,6 +1,8 @@
-"""Directions that are not learned: latent arithmetic, and a random one to compare with."""
+"""Directions that are not learned: how one becomes a transformer, latent arithmetic, and a random one."""
 
 import hashlib
+import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +14,15 @@ from latentjax.errors import InputError
 from latentjax.latents import Latent, stacked
 
 Pair = tuple[np.ndarray, np.ndarray]
+CARD = """# A direction in the latent space of a GAN
+
+Found by {method}, not learned: z', y' = T(z, y, alpha) moves latents along one vector.
+
+    T = latentjax.load_transformer("{folder}")
+    z2, y2 = T(z, y, 0.3)
+
+Made from: `{source}`.
+"""
 
 
 def fixed(direction_z: np.ndarray, direction_y: np.ndarray, source: dict[str, Any]) -> networks.LatentTransformer:
@@ -22,6 +33,39 @@ def fixed(direction_z: np.ndarray, direction_y: np.ndarray, source: dict[str, An
     module = weights.abstract("transformer", config)
     weights.fill(module, {f"direction_{name}/vector": array for name, array in moving.items()})
     return networks.LatentTransformer(module, {"kind": "transformer", "config": config, "source": source})
+
+
+def sourced(method: str, **made_from: Any) -> dict[str, Any]:
+    """The record of a direction: its method, what it was made from, and "definition", the sha256 of both.
+
+    Args:
+        method: of evaluate.method.
+        made_from: all that decides the direction, as JSON has it; no scores, whose last digits depend on the batch.
+    """
+    record = {"method": method, **made_from}
+    return record | {"definition": hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()}
+
+
+def digest_of(points: Sequence[Latent]) -> str:
+    """A sha256 that stands for a set of latents, in whatever order."""
+    return hashlib.sha256("".join(sorted(point.key for point in points)).encode()).hexdigest()
+
+
+def save(transformer: networks.LatentTransformer, folder: os.PathLike | str, *, replace: bool = False) -> None:
+    """Writes a direction as a transformer folder with a card, which `latentjax.load_transformer` reads.
+
+    Args:
+        transformer: made by `fixed`.
+        folder: where; refused if there, unless `replace`.
+        replace: swap an existing folder for the new one.
+
+    Raises:
+        InputError: the folder is there already, or cannot be written.
+    """
+    arrays, source = jax.device_get(weights.named(transformer.state)), transformer.source
+    card = CARD.format(method=source["method"], folder=folder, source=json.dumps(source))
+    record = {"file": "", "sha256": "", **source}
+    weights.save(folder, arrays, transformer.kind, transformer.config, record, card=card, replace=replace)
 
 
 def random_direction(latent_dim: int, num_classes: int, seed: int, strength: float = 1.0) -> networks.LatentTransformer:
@@ -42,6 +86,19 @@ def extremes(points: Sequence[Latent], scores: np.ndarray, share: float) -> tupl
     return order[-count:].tolist(), order[:count].tolist()
 
 
+def check_gap(gap: float, method: str) -> None:
+    """Refuses two sets of latents whose scores do not differ, or the wrong way round.
+
+    Raises:
+        InputError: a gap that is not above 0.
+    """
+    if not gap > 1e-6:
+        what = f"finds the mean score of what it adds {gap:.3g} above that of what it subtracts"
+        raise InputError(
+            "config.evaluate.method", f"{method} {what}", "give sets whose scores differ, the higher as plus"
+        )
+
+
 def arithmetic(
     plus: Sequence[Latent], minus: Sequence[Latent], gap: float, strength: float = 1.0
 ) -> networks.LatentTransformer:
@@ -57,11 +114,7 @@ def arithmetic(
     Raises:
         InputError: a gap that is not above 0.
     """
-    if not gap > 1e-6:
-        what = f"finds the mean score of what it adds {gap:.3g} above that of what it subtracts"
-        raise InputError(
-            "config.evaluate.method", f"arithmetic {what}", "give sets whose scores differ, the higher as plus"
-        )
+    check_gap(gap, "arithmetic")
 
     def means(points: Sequence[Latent]) -> Pair:
         z, y = stacked(points)

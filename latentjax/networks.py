@@ -87,6 +87,14 @@ class Generator(LatentNetwork):
         """R."""
         return self._module.resolution
 
+    def z_maps(self) -> list[jax.Array]:
+        """The linear maps by which z first enters, [Z, n] each."""
+        return self._jitted(self.state, method="z_maps")
+
+    def first_activations(self, z: jax.Array, y: jax.Array) -> jax.Array:
+        """The output of the input layer, [B, n], before any norm."""
+        return self._jitted(self.state, z, y, method="first_activations")
+
 
 class Assessor(Network):
     """A(images [B, H, W, 3] in [-1, 1]) -> scores [B] in [0, 1], or any numbers from a regression."""
@@ -100,6 +108,21 @@ class Assessor(Network):
     def image_size(self) -> int | None:
         """Side in pixels to which it resizes images; None for an image property, which does not."""
         return getattr(self._module, "image_size", None)
+
+    @property
+    def has_features(self) -> bool:
+        """Whether it is a network that pools features before its head; an image property is not."""
+        return hasattr(self._module, "features")
+
+    def features(self, images: jax.Array) -> jax.Array:
+        """What the head sees, [B, F] float32: the means of the last map.
+
+        Raises:
+            InputError: an image property, which has none.
+        """
+        if not self.has_features:
+            raise InputError("features", f"are not what {self.kind} has", "use an EfficientNet or a ResNet")
+        return self._jitted(self.state, images, method="features")
 
     def logits(self, images: jax.Array) -> jax.Array:
         """The score before its squashing: class logits [B, n], or [B] for an image property."""

@@ -19,7 +19,7 @@ FREE = (
     *("train.num_steps", "train.log_every", "train.checkpoint_every", "platform"),
     *("assessor_training.num_steps", "assessor_training.log_every", "assessor_training.workers", "data.skip_bad"),
 )
-FREE_GROUPS = ("evaluate.", "generate.", "plan.")
+FREE_GROUPS = ("evaluate.", "generate.", "animate.", "explore.", "plan.")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 

@@ -182,10 +182,10 @@ for name in {LACKING}:
 from benchmarks import ours
 from benchmarks.random_weights import Files
 bench = ours.bench_of(Files(*{tuple(files)}), "cpu", "auto", "bfloat16", sys.argv[1], train__batch_size=3)
-from latentjax.jobs import evaluate, train, workbench
+from latentjax.jobs import evaluation, train, workbench
 transformer = workbench.new_transformer(bench)
 train.compiled_step(bench, transformer, train.optimizer(bench.config.train))
-print(len(evaluate.Evaluation(bench, transformer).strips), bench.config.train.batch_size)
+print(len(evaluation.Evaluation(bench, transformer).strips), bench.config.train.batch_size)
 """
     done = tiny_runs.python(code, str(tmp_path))
     assert (done.returncode, done.stdout) == (0, "64 3\n"), done.stderr

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 from latentjax import config as configs
+from latentjax import config_checks
 from latentjax.errors import InputError
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -40,7 +41,7 @@ def test_every_config_here_and_every_variant_of_it_loads(file):
     for variant in ("", *variants):
         config = configs.load(f"{file}:{variant}")
         configs.check_fields(config, default.get_config())
-        configs.check(config)
+        config_checks.check(config)
         assert config.is_locked
 
 
@@ -188,9 +189,9 @@ def test_an_unknown_field_is_refused_with_the_nearest(field, nearest):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *((field, 0) for field in configs.POSITIVE),
-        *((field, -1) for field in configs.NOT_NEGATIVE),
-        *((field, "other") for field in configs.CHOICES),
+        *((field, 0) for field in config_checks.POSITIVE),
+        *((field, -1) for field in config_checks.NOT_NEGATIVE),
+        *((field, "other") for field in config_checks.CHOICES),
         ("train.seed", -1),
         ("train.seed", 2**32),
         ("evaluate.seed", 2**32),
@@ -231,7 +232,7 @@ def test_a_value_that_no_job_can_run_with_is_refused(field, value):
     *parents, name = field.split(".")
     group = config[parents[0]] if parents else config
     group[name] = value
-    line = refusal(configs.check, config)
+    line = refusal(config_checks.check, config)
     assert line.startswith(f"config.{field}: ")
     assert len(line) < 250
 

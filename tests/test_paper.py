@@ -10,7 +10,7 @@ import pytest
 
 from configs import assessor, default, miniature
 from latentjax import config as configs
-from latentjax import networks
+from latentjax import config_checks, networks
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.jobs import breed, judge, paper
@@ -27,7 +27,7 @@ def config(generator: pathlib.Path, **fields) -> ConfigDict:
     changes = {name.replace("__", "."): value for name, value in fields.items()}
     c = miniature.get_config().lock()
     c.update_from_flattened_dict({"generator.weights": str(generator), "evaluate.count": 8, **small, **changes})
-    configs.check(c)
+    config_checks.check(c)
     return c
 
 
@@ -315,7 +315,7 @@ def test_a_missing_result_is_told_in_one_line(tmp_path):
 def test_the_miniatures_variants_are_configs(variants):
     c = miniature.get_config(variants)
     configs.check_fields(c, default.get_config())
-    configs.check(c)
+    config_checks.check(c)
     assert c.paper.bred == c.paper.plain + c.paper.fresh or variants == "full"
 
 
@@ -323,7 +323,7 @@ def test_the_miniatures_variants_are_configs(variants):
 def test_the_assessors_variants_are_configs(variants):
     c = assessor.get_config(variants)
     configs.check_fields(c, default.get_config())
-    configs.check(c)
+    config_checks.check(c)
 
 
 def test_full_is_the_published_recipe():

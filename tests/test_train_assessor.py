@@ -12,7 +12,7 @@ from PIL import Image
 import latentjax
 from configs import assessor as assessor_config
 from latentjax import config as configs
-from latentjax import networks, weights
+from latentjax import config_checks, networks, weights
 from latentjax.errors import InputError
 from latentjax.jobs import train_assessor
 from latentjax.metrics import Log, Validations
@@ -71,7 +71,7 @@ def config(pictures, **fields) -> configs.ConfigDict:
     changes = {name.replace("__", "."): value for name, value in fields.items()}
     c = assessor_config.get_config().lock()
     c.update_from_flattened_dict(FIELDS | {"assessor.weights": "", "data.images": str(pictures)} | changes)
-    configs.check(c)
+    config_checks.check(c)
     return c
 
 

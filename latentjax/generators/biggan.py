@@ -128,11 +128,34 @@ class BigGAN(nnx.Module):
         self.last_norm = FixedNorm(channels, epsilon or architecture.last_epsilon, rngs=rngs)
         self.last_conv = Conv(channels, 3, 3, rngs=rngs)
 
+    def chunks(self, z: jax.Array) -> list[jax.Array]:
+        """The parts of z, [B, chunk_dim] each: the input layer's, then one for each block."""
+        return jnp.split(z, len(self.blocks) + 1, axis=1)
+
+    def z_maps(self) -> list[jax.Array]:
+        """The linear maps by which z enters, [Z, n] each: the input layer's, gain and bias of every block's norms.
+
+        Each sees one chunk of z; its other rows are 0.
+        """
+
+        def placed(layer: Linear, chunk: int) -> jax.Array:
+            before = chunk * self.chunk_dim
+            after = self.latent_dim - before - self.chunk_dim
+            return jnp.pad(layer.kernel[...][: self.chunk_dim], ((before, after), (0, 0)))
+
+        layers = [(self.input, 0)]
+        for chunk, block in enumerate(self.blocks, 1):
+            layers += [(layer, chunk) for norm in (block.norm0, block.norm1) for layer in (norm.gain, norm.bias)]
+        return [placed(*layer) for layer in layers]
+
+    def first_activations(self, z: jax.Array, y: jax.Array) -> jax.Array:
+        """What the input layer makes of the first chunk of z: [B, n]; y does not enter there."""
+        return self.input(self.chunks(z)[0])
+
     def __call__(self, z: jax.Array, y: jax.Array) -> jax.Array:
-        first, *chunks = jnp.split(z, len(self.blocks) + 1, axis=1)
         embedding = self.embedding(y)
-        x = self.input(first).reshape(z.shape[0], 4, 4, -1)
-        for i, (block, chunk) in enumerate(zip(self.blocks, chunks, strict=True)):
+        x = self.first_activations(z, y).reshape(z.shape[0], 4, 4, -1)
+        for i, (block, chunk) in enumerate(zip(self.blocks, self.chunks(z)[1:], strict=True)):
             if i == self.attention_before:
                 x = self.attention(x)
             x = block(x, jnp.concatenate([chunk, embedding], axis=1))

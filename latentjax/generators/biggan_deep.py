@@ -164,10 +164,24 @@ class BigGANDeep(nnx.Module):
         self.last_norm = LastNorm(channels, statistics, epsilon)
         self.last_conv = Conv(channels, 3, 3, rngs=rngs)
 
+    def condition(self, z: jax.Array, y: jax.Array) -> jax.Array:
+        """What the input layer and every norm of the blocks see: z beside the embedded class, [B, n]."""
+        return jnp.concatenate([z, self.embedding(y)], axis=1)
+
+    def z_maps(self) -> list[jax.Array]:
+        """The linear maps by which z enters, [Z, n] each: the input layer's, gain and bias of every block's norms."""
+        norms = [norm for layer in self.layers if isinstance(layer, Block) for norm in layer.norms]
+        layers = [self.input, *(layer for norm in norms for layer in (norm.gain, norm.bias))]
+        return [layer.kernel[...][: self.latent_dim] for layer in layers]
+
+    def first_activations(self, z: jax.Array, y: jax.Array) -> jax.Array:
+        """What the input layer makes of z and y: [B, n]."""
+        return self.input(self.condition(z, y))
+
     def __call__(self, z: jax.Array, y: jax.Array, truncation: jax.Array | float = 1.0) -> jax.Array:
         truncation = jnp.atleast_1d(jnp.asarray(truncation, jnp.promote_types(z.dtype, jnp.float32)))
         rows = row_weights(truncation, self.statistics, self.compat)
-        condition = jnp.concatenate([z, self.embedding(y)], axis=1)
+        condition = self.condition(z, y)
         x = self.input(condition).reshape(z.shape[0], 4, 4, -1)
         for layer in self.layers:
             x = layer(x) if isinstance(layer, SelfAttention) else layer(x, rows, condition)

@@ -36,8 +36,16 @@ class DCGAN(nnx.Module):
             TransposedConv(into, out, rngs=rngs) for into, out in zip(widths, (*widths[1:], 3), strict=True)
         )
 
+    def z_maps(self) -> list[jax.Array]:
+        """The linear maps by which z enters, [Z, n] each: the input layer's share of z."""
+        return [self.input.kernel[...][: self.latent_dim]]
+
+    def first_activations(self, z: jax.Array, y: jax.Array) -> jax.Array:
+        """What the input layer makes of z and y, before its norm: [B, n]."""
+        return self.input(jnp.concatenate([z, y], axis=1))
+
     def __call__(self, z: jax.Array, y: jax.Array) -> jax.Array:
-        x = self.input(jnp.concatenate([z, y], axis=1)).reshape(z.shape[0], 4, 4, -1)
+        x = self.first_activations(z, y).reshape(z.shape[0], 4, 4, -1)
         for norm, conv in zip(self.norms, self.convs, strict=True):
             x = conv(nnx.relu(norm(x)))
         return jnp.tanh(at_least_float32(x))

@@ -7,23 +7,21 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from latentjax import distributed, latents, networks, pictures, precision
+from latentjax import latents, networks
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.generated import GeneratedSet, Picture
-from latentjax.jobs import methods
-from latentjax.jobs.evaluate import identity_of, per_sample
+from latentjax.jobs import methods, replay
+from latentjax.jobs.imaging import Imaging
 from latentjax.jobs.workbench import Studio, prepare_studio
 from latentjax.latents import Latent
-from latentjax.overlap import ahead
 
 
-class Generation:
-    """Pictures of latents, made by one compiled program, whatever their number.
+class Generation(Imaging):
+    """The pictures of config.generate.
 
     Args:
         studio: the job's tools; its mesh is of this process's devices.
@@ -36,8 +34,7 @@ class Generation:
     def __init__(self, studio: Studio, transformer: networks.LatentTransformer | None):
         settings, generator = studio.config.generate, studio.generator
         check_settings(settings, transformer)
-        self.studio = studio
-        self.transformer = None if transformer is None else per_sample(transformer)
+        super().__init__(studio, transformer, settings.batch_size)
         self.sizes = (generator.latent_dim, generator.num_classes)
         self.points: list[Latent] = []
         if settings.latents:
@@ -48,12 +45,6 @@ class Generation:
         self.total = (len(self.points) or settings.count) * len(self.edits)
         if self.points:
             refuse_doubled_names(self.pictures(range(self.total)), settings.latents)
-        self.batch = distributed.shareable(settings.batch_size, studio.mesh)
-        self.weights = studio.placed(generator.state)
-        self.params = None
-        if transformer is not None:
-            self.params = jax.device_put(transformer.state, distributed.replicated(studio.mesh))
-        self._images = jax.jit(self._generate, compiler_options=distributed.compiler_options(studio.mesh))
 
     def pictures(self, indices: Iterable[int]) -> Iterator[Picture]:
         """The pictures of these indices, in order: index i is of the i // E-th latent, E being the edits of each."""
@@ -67,46 +58,16 @@ class Generation:
         seed, truncation = self.studio.config.generate.seed, self.studio.config.latents.truncation
         return latents.drawn(indices, seed, *self.sizes, truncation, self.studio.classes)
 
-    def images(self, wanted: Iterable[Picture]) -> Iterator[tuple[Picture, np.ndarray]]:
-        """Each picture with its image [R, R, 3] uint8; the last batch is padded."""
-        wanted = iter(wanted)
-        groups = iter(lambda: list(itertools.islice(wanted, self.batch)), [])
-        started = ((group, self._images(self.weights, self.params, self._rows(group))) for group in groups)
-        # the device works on the next batch while this one is fetched and written
-        for group, images in ahead(started):
-            yield from zip(group, jax.device_get(images), strict=False)
-
-    def _rows(self, group: list[Picture]) -> Any:
-        """z, y, alpha and noise of a batch."""
-        group = group + group[-1:] * (self.batch - len(group))
-        z, y = latents.stacked([picture.latent for picture in group])
-        alpha = np.array([picture.alpha or 0.0 for picture in group], np.float32)
-        noise = methods.noise_of(self.transformer, ((picture.latent, picture.noise_seed or 0) for picture in group))
-        return jax.device_put((z, y, alpha, noise), distributed.by_row(self.studio.mesh))
-
-    def _generate(self, weights: Any, params: Any, rows: Any) -> jax.Array:
-        """Images [B, R, R, 3] uint8."""
-        z, y, alpha, noise = distributed.constrain(rows, distributed.by_row(self.studio.mesh))
-        if self.transformer is not None:
-            z, y = self.transformer.apply(params, z, y, alpha, noise)
-        return pictures.to_uint8(self.studio.generate(weights, z, y))
-
     @property
     def facts(self) -> dict[str, Any]:
         """What the set is of; with more latents it is the same set."""
-        config, settings = self.studio.config, self.studio.config.generate
-        edited = self.transformer is not None
-        return {
+        settings, edited = self.studio.config.generate, self.transformer is not None
+        return super().facts | {
             "latents": self._source(),
-            "truncation": config.latents.truncation,
-            "generator": self.studio.generator.sha256 or config.generator.weights,
-            "transformer": identity_of(self.transformer, self.params),
-            "settings": self.transformer.config if self.transformer else {},
             "alphas": [round(float(alpha), 6) for alpha in settings.alphas],
             "noise_seeds": list(settings.noise_seeds) if edited else [],
             "format": ["jpeg", settings.jpeg_quality] if settings.format == "jpeg" else settings.format,
             "shard_size": settings.shard_size,
-            "precision": precision.chosen(config.precision, self.studio.mesh),
         }
 
     def _source(self) -> dict[str, Any]:
@@ -151,11 +112,14 @@ def check_settings(settings: ConfigDict, transformer: networks.LatentTransformer
 
 
 def run(config: ConfigDict, workdir: str) -> None:
-    """Makes what is missing of the set in WORKDIR/generated/NAME.
+    """Makes what is missing of the set in WORKDIR/generated/NAME, or the one picture that generate.tile names.
 
     Raises:
         InputError: an input is wrong, or the folder holds another set or cannot be written.
     """
+    if config.generate.tile:
+        replay.run(config, workdir)
+        return
     studio = prepare_studio(config, workdir, local=True)
     transformer = methods.learned_transformer(studio) if config.generate.alphas else None
     generation = Generation(studio, transformer)

@@ -1,39 +1,73 @@
 """What evaluate.method stands for: the learned transformer, or the simpler ways that it is compared with."""
 
 import functools
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from tqdm import tqdm
 
-from latentjax import distributed, latents, networks
+from latentjax import boundary, latents, networks
 from latentjax.config import ConfigDict
+from latentjax.config_checks import METHODS
 from latentjax.errors import InputError
-from latentjax.fixed_directions import arithmetic, extremes, random_direction
+from latentjax.fixed_directions import Pair, arithmetic, check_gap, digest_of, fixed, random_direction, sourced
+from latentjax.jobs import direction_fit
+from latentjax.jobs.samples import Samples, sampled
 from latentjax.jobs.workbench import Studio, Workbench, fitting, new_transformer
 from latentjax.latents import Latent
+from latentjax.unsupervised_directions import KINDS, first, pca, sefa
+
+PCA_LATENTS = 2048  # at most: the time grows with their cube
 
 
-def transformer_of(bench: Workbench) -> tuple[networks.LatentTransformer | None, int | None]:
-    """The transformer to evaluate and the steps that it was trained for; None for gradient ascent.
+def transformer_of(
+    bench: Workbench, method: str | None = None, samples: Samples | None = None
+) -> networks.LatentTransformer | None:
+    """What moves the latents; None for gradient ascent. A learned one has its steps in source["step"].
+
+    Args:
+        bench: the job's tools.
+        method: as evaluate.method, or a run or transformer folder; None: evaluate.method.
+        samples: what is scored for directions, to be shared by calls; None: scored for this one.
 
     Raises:
-        InputError: there is no learned transformer, or the sets of an arithmetic direction are wrong.
+        InputError: there is no such transformer, or what a direction is to be fitted on is wrong.
     """
     settings, generator = bench.config.evaluate, bench.generator
-    if settings.method == "ascent":
-        return None, None
-    if settings.method == "random":
+    method, samples = str(method or settings.method), samples or Samples(bench)
+    if method == "ascent":
+        return None
+    if method == "learned":
+        return learned_transformer(bench)
+    if method == "random":
         sizes = (generator.latent_dim, generator.num_classes)
-        return random_direction(*sizes, settings.seed, settings.strength), None
-    if settings.method == "arithmetic":
-        return arithmetic_of(bench), None
-    transformer = learned_transformer(bench)
-    return transformer, transformer.source.get("step")
+        return random_direction(*sizes, settings.seed, settings.strength)
+    if method == "arithmetic":
+        return arithmetic_of(samples)
+    if method == "svm":
+        return boundary_of(samples)
+    if method in KINDS:
+        return unsupervised_of(samples, method)
+    return transformer_at(method, bench)
+
+
+def transformer_at(path: str, bench: Studio) -> networks.LatentTransformer:
+    """The transformer of a run or transformer folder that evaluate.runs names.
+
+    Raises:
+        InputError: there is none, or it moves another generator's latents.
+    """
+    field, todo = "config.evaluate.runs", f"give {', '.join(METHODS)}, or a run or transformer folder"
+    if not os.path.exists(path):
+        raise InputError(field, f"names {path!r}, which is no method and no folder that is there", todo)
+    try:
+        return fitting(networks.load_transformer(path), bench, path)
+    except InputError as error:
+        raise InputError(field, f"names {error.where}, which {error.what}", error.todo) from error
 
 
 def learned_transformer(bench: Studio) -> networks.LatentTransformer:
@@ -51,54 +85,107 @@ def learned_transformer(bench: Studio) -> networks.LatentTransformer:
     raise InputError(bench.folder.path, what, "train first (leave --job out), or set --config.transformer.weights")
 
 
-def arithmetic_of(bench: Workbench) -> networks.LatentTransformer:
+def arithmetic_of(samples: Samples) -> networks.LatentTransformer:
     """The arithmetic direction between two sets of latents: files, or the extremes of sampled ones by score.
 
     Raises:
         InputError: only one set is given, one cannot be read, or their scores do not differ as they should.
     """
-    settings, drawn = bench.config.evaluate, bench.config.latents
-    sizes = (bench.generator.latent_dim, bench.generator.num_classes)
-    if bool(settings.plus) != bool(settings.minus):
-        missing = "minus" if settings.plus else "plus"
-        raise InputError(f"config.evaluate.{missing}", "is not set", "give both sets of latents, or neither")
-    if settings.plus:
-        sets = (settings.plus, settings.minus)
-        plus, minus = (latents.read(path, *sizes, skip_bad=settings.skip_bad) for path in sets)
-        scores = scores_of(bench, [*plus, *minus])
-        gap = scores[: len(plus)].mean() - scores[len(plus) :].mean()
-    else:
-        # another seed than that of the latents to evaluate, which must not be among them
-        seed = (settings.seed + 1) % 2**32
-        points = latents.sample_latents(settings.arithmetic_count, seed, *sizes, drawn.truncation, bench.classes)
-        scores = scores_of(bench, points)
-        high, low = extremes(points, scores, settings.arithmetic_share)
-        plus, minus = [points[i] for i in high], [points[i] for i in low]
-        gap = scores[high].mean() - scores[low].mean()
-    logging.info("arithmetic: mean of %d latents minus mean of %d, scores %.3f apart", len(plus), len(minus), gap)
-    return arithmetic(plus, minus, float(gap), settings.strength)
+    ends, strength = samples.ends, samples.bench.config.evaluate.strength
+    sizes = len(ends.plus), len(ends.minus)
+    logging.info("arithmetic: mean of %d latents minus mean of %d, scores %.3f apart", *sizes, ends.gap)
+    return arithmetic(ends.plus, ends.minus, ends.gap, strength)
 
 
-def scores_of(bench: Workbench, points: list[Latent]) -> np.ndarray:
-    """Scores [N] of latents."""
-    nets, rows = bench.networks(None), distributed.by_row(bench.mesh)
-    settings = bench.config.evaluate
-    size = distributed.shareable(settings.batch_size * len(settings.alphas), bench.mesh)
+def boundary_of(samples: Samples) -> networks.LatentTransformer:
+    """Away from the boundary between the two sets that `arithmetic_of` takes, as far as meets requests best.
 
-    @jax.jit
-    def score(frozen: Any, z: jax.Array, y: jax.Array) -> jax.Array:
-        z, y = distributed.constrain((z, y), rows)
-        return nets.assessor(frozen.assessor, nets.generator(frozen.generator, z, y))
+    Raises:
+        InputError: as there; scikit-learn is missing; or the boundary does not depend on what evaluate.move moves.
+    """
+    boundary.linear_svc()  # a missing package is told before images are scored
+    ends, move = samples.ends, samples.bench.config.evaluate.move
+    check_gap(ends.gap, "svm")
+    direction = boundary.normal(ends.plus, ends.minus, move)
+    made_from = {"plus": digest_of(ends.plus), "minus": digest_of(ends.minus), "move": move}
+    return fitted(samples, "svm", [direction], made_from, oriented=True)
 
-    scores = []
-    with tqdm(total=len(points), unit=" images", desc="scoring") as bar:
-        for start in range(0, len(points), size):
-            group = points[start : start + size]
-            arrays = [distributed.padded(array, size) for array in latents.stacked(group)]
-            arrays = jax.device_put(arrays, rows)
-            scores.append(np.asarray(score(bench.frozen, *arrays))[: len(group)])
-            bar.update(len(group))
-    return np.concatenate(scores).astype(np.float64)
+
+def unsupervised_of(samples: Samples, method: str) -> networks.LatentTransformer:
+    """Of the first evaluate.components directions the one that moves scores most, as far as meets requests best.
+
+    Raises:
+        InputError: there are fewer directions, or they are of z and evaluate.move is y.
+    """
+    bench = samples.bench
+    if bench.config.evaluate.move == "y":
+        raise InputError("config.evaluate.move", f"is y, and {method} moves z alone", "give both or z")
+    count, field = bench.config.evaluate.components, "config.evaluate.components"
+    directions, made_from = unsupervised(bench, method, count, field)
+    still = np.zeros(bench.generator.num_classes)
+    return fitted(samples, method, [(direction, still) for direction in directions], made_from)
+
+
+def fitted(
+    samples: Samples, method: str, directions: Sequence[Pair], made_from: dict[str, Any], *, oriented: bool = False
+) -> networks.LatentTransformer:
+    """One of some directions of unit length, with the sign and length that `direction_fit.fit` finds."""
+    found = direction_fit.fit(samples, [fixed(*pair, {}) for pair in directions], method, oriented=oriented)
+    logging.info(
+        "%s: component %d of %d, sign %+d, length %.3g (%.3g times that of the latents)",
+        *(method, found.component, len(directions), found.sign, found.length, 2**found.doublings),
+    )
+    bench, strength = samples.bench, samples.bench.config.evaluate.strength
+    source = sourced(
+        method,
+        **made_from,
+        generator=bench.generator.sha256 or bench.config.generator.weights,
+        assessor=bench.assessor.settings,
+        tuned_on=digest_of(samples.tuning.points),
+        component=found.component,
+        sign=found.sign,
+        doublings=found.doublings,
+        strength=strength,
+    )
+    scale = strength * found.sign * found.length
+    direction_z, direction_y = directions[found.component]
+    return fixed(scale * direction_z, scale * direction_y, source)
+
+
+def unsupervised(studio: Studio, kind: str, count: int, field: str) -> tuple[np.ndarray, dict[str, Any]]:
+    """The first directions of z of a kind, [count, Z] of unit length, and what they were made from.
+
+    Raises:
+        InputError: there are fewer; `field` names the setting at fault.
+    """
+    generator = studio.generator
+    if kind == "sefa":
+        return first(sefa(jax.device_get(generator.z_maps())), count, kind, field), {}
+    points = sampled(studio, min(PCA_LATENTS, studio.config.evaluate.arithmetic_count), 1)
+    z, y = latents.stacked(points)
+    # one y for all, as GANSpace holds the class: the layer is linear in it, so that any one gives the same
+    activations = generator.first_activations(jnp.asarray(z), jnp.repeat(y[:1], len(y), 0))
+    return first(pca(z, np.asarray(activations)), count, kind, field), {"latents": digest_of(points)}
+
+
+def directions_of_kind(studio: Studio, kind: str, count: int, field: str) -> list[networks.LatentTransformer]:
+    """The first PCA or SeFa directions, of unit length times evaluate.strength, without regard to any score.
+
+    Args:
+        studio: the job's tools; no assessor is needed.
+        kind: "pca" or "sefa".
+        count: how many.
+        field: the setting that says so, for messages.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    strength, generator = studio.config.evaluate.strength, studio.generator
+    directions, made_from = unsupervised(studio, kind, count, field)
+    made_from["generator"] = generator.sha256 or studio.config.generator.weights
+    sources = [sourced(kind, **made_from, component=k, strength=strength) for k in range(count)]
+    still = np.zeros(generator.num_classes)
+    return [fixed(strength * z, still, source) for z, source in zip(directions, sources, strict=True)]
 
 
 def check_settings(settings: ConfigDict, transformer: networks.LatentTransformer | None) -> None:

@@ -14,7 +14,7 @@ from latentjax import distributed, latents, networks, objective, weights
 from latentjax.checkpoints import Checkpoints
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
-from latentjax.jobs import evaluate
+from latentjax.jobs.evaluation import Evaluation
 from latentjax.jobs.workbench import Workbench, new_transformer, prepare
 from latentjax.metrics import Log, Metrics
 from latentjax.radam import radam
@@ -99,7 +99,7 @@ def run(config: ConfigDict, workdir: str) -> None:
     check_batch(config.train, bench.mesh)
     check_clip(config.train, bench.assessor)
     transformer = new_transformer(bench)
-    evaluation = evaluate.Evaluation(bench, transformer)
+    evaluation = Evaluation(bench, transformer)
     bench.folder.refuse_other_weights(**bench.sha256)
     bench.create()
     bench.folder.write_run(**bench.sha256, mesh=dict(bench.mesh.shape))
@@ -125,7 +125,7 @@ def run(config: ConfigDict, workdir: str) -> None:
 def loop(
     bench: Workbench,
     transformer: networks.LatentTransformer,
-    evaluation: evaluate.Evaluation,
+    evaluation: Evaluation,
     chain: optax.GradientTransformation,
     checkpoints: Checkpoints,
     state: TrainState,

@@ -124,8 +124,8 @@ def run_of(
     depth = next((i for i, parent in enumerate(folder.parents) if parent.name == "evaluation"), 0)
     workdir = folder.parents[depth + 1] if len(folder.parents) > depth + 1 else pathlib.Path()
     tile = f"{folder.relative_to(workdir).as_posix()}/manifest.jsonl:"
-    words = ["python", "launch.py", "--job=generate", f"--workdir={workdir}", f"--config.generate.tile={tile}{{line}}"]
-    command = shlex.join(words)
+    words = ["python", "launch.py", "--job=generate", f"--workdir={workdir}", f"--config.generate.tile={tile}"]
+    command = shlex.join(words) + "{line}"
     judged = facts["judged_alphas"]
     return gallery.Run(label, path, facts["alphas"], facts["tile"], seeds, records, summary, command, judged)
 

@@ -1,0 +1,254 @@
+"""One evaluation: every latent along alpha, measured, drawn and summarised in a folder."""
+
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from absl import logging
+from tqdm import tqdm
+
+from latentjax import config as configs
+from latentjax import latents, networks, pictures, precision, weights
+from latentjax.errors import InputError
+from latentjax.jobs import methods
+from latentjax.jobs.samples import Samples
+from latentjax.jobs.sweep import Measures, Sweep
+from latentjax.jobs.workbench import Workbench
+from latentjax.latents import Latent
+from latentjax.overlap import in_threads
+from latentjax.report import strips as written
+from latentjax.report.evaluation import finished_strips, log_result, open_folder, report, write_strips
+from latentjax.report.strips import Strip
+
+PREVIEWS = 4  # strips drawn while training
+# what a direction that is fitted to samples depends on, beside the run's own config
+FITTED = ("arithmetic", "svm", "pca", "sefa")
+FITTED_BY = ("method", "seed", "strength", "components", "arithmetic_count", "arithmetic_share")
+
+
+class Evaluation:
+    """Latents along alpha, in a folder.
+
+    Args:
+        bench: the job's tools; evaluate.method may also be a path.
+        transformer: what moves them, its weights come with each call; None: gradient ascent.
+        measures: what is measured; None: as the config says.
+        within: the folder to write; None: evaluation/NAME of the run folder.
+
+    Raises:
+        InputError: the latents cannot be read or do not fit, or there is no such direction.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        transformer: networks.LatentTransformer | None,
+        measures: Measures | None = None,
+        within: pathlib.Path | None = None,
+    ):
+        settings = bench.config.evaluate
+        self.bench, self.within = bench, within
+        self.directions = methods.directions_of(settings.directions, transformer)
+        self.sweep = Sweep(bench, transformer, measures or Measures(bench))
+        self.transformer, self.alphas = self.sweep.transformer, self.sweep.alphas
+        self.strips = strips_of(bench)
+
+    def preview(self, params: Any, step: int) -> None:
+        """Draws the first strips into samples/."""
+        folder, strips = self.bench.folder.path / "samples", self.strips[:PREVIEWS]
+        folder.mkdir(exist_ok=True)
+        images, labels = [], []
+        for direction in self.directions:
+            for swept in self.sweep(params, strips, direction):
+                images.append(pictures.strip(swept.tiles, self.alphas.tolist(), swept.measured["score"]))
+                labels.append(swept.strip.latent.name + (f", {direction}" if len(self.directions) > 1 else ""))
+        pictures.save(pictures.overview(images, labels, title=f"step {step}"), folder / f"step{step:08d}.png")
+
+    def run(self, params: Any, step: int | None, *, untrained: bool = False) -> None:
+        """Makes what is missing of the evaluation folder, of one for each of several directions.
+
+        Args:
+            params: the transformer's weights.
+            step: how long they were trained, for the folder's name.
+            untrained: keeps evaluate.name free for the learned transformer.
+
+        Raises:
+            InputError: a folder holds an evaluation of something else.
+        """
+        for direction in self.directions:
+            folder = self.folder(step, direction, untrained=untrained)
+            facts, records = self.fill(params, direction, folder)
+            log_result(folder, report(folder, facts, records))
+
+    def fill(self, params: Any, direction: int, folder: pathlib.Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Makes the strips that a folder lacks; its facts, and the records of all its strips.
+
+        Raises:
+            InputError: the folder holds an evaluation of something else.
+        """
+        facts = self.facts(params, direction)
+        records = open_folder(folder, facts, self.strips, configs.plain(self.bench.config.evaluate))
+        if self.transformer is not None:
+            keep(folder / "transformer", self.transformer, params)
+        # a latent file that was edited since is drawn anew
+        missing = [strip for strip in self.strips if records.get(strip.file, {}).get("key") != strip.key]
+        if len(missing) < len(self.strips):
+            logging.info("%s: %d of %d strips are there", folder, len(self.strips) - len(missing), len(self.strips))
+        with open(folder / "strips.jsonl", "a", encoding="utf-8") as log:
+            drawn = self._draw(params, direction, missing, folder)
+            for record in tqdm(drawn, total=len(missing), unit=" strips", desc=folder.name):
+                records[record["file"]] = record
+                log.write(json.dumps(record) + "\n")
+                log.flush()
+        ordered = [records[strip.file] for strip in self.strips]
+        write_strips(folder, ordered)
+        return facts, ordered
+
+    def refuse_taken_name(self, first: int) -> None:
+        """Tells before a run goes on from step `first` that evaluate.name holds what it was before.
+
+        Raises:
+            InputError: it does.
+        """
+        settings, steps = self.bench.config.evaluate, self.bench.config.train.num_steps
+        if not (settings.after_train and settings.name and first < steps):
+            return
+        for direction in self.directions:
+            if (folder := self.folder(steps, direction)).exists():
+                todo = "choose another --config.evaluate.name, or leave it out to name evaluations by step"
+                raise InputError(folder, f"holds the evaluation of step {first} or earlier", todo)
+
+    def check(self, params: Any, step: int | None) -> None:
+        """Refuses, before anything is written, an evaluation folder of something else.
+
+        Raises:
+            InputError: it is.
+        """
+        for direction in self.directions:
+            if (folder := self.folder(step, direction)).exists():
+                finished_strips(folder, self.facts(params, direction), self.strips)
+
+    def folder(self, step: int | None, direction: int, *, untrained: bool = False) -> pathlib.Path:
+        """evaluation/NAME, with the direction where there are several; see `folder_of`."""
+        folder = self.within or folder_of(self.bench, step)
+        ending = "-untrained" if self.bench.config.evaluate.name and untrained else ""
+        if self.transformer is not None and self.transformer.config.get("num_directions"):
+            ending += f"-direction{direction}"
+        return folder.with_name(folder.name + ending)
+
+    def _draw(
+        self, params: Any, direction: int, missing: list[Strip], folder: pathlib.Path
+    ) -> Iterator[dict[str, Any]]:
+        """Writes the pictures in threads while the device computes; yields a record when its picture is there."""
+        settings, judges = self.bench.config.evaluate, self.sweep.measures.judges
+        original = list(judges.alphas).index(0) if judges else None
+        tile = self.tile
+        swept = self.sweep(params, missing, direction)
+        calls = ((folder, each, self.alphas, original, tile, settings.jpeg_quality) for each in swept)
+        return in_threads(written.write, calls, 4 * self.sweep.batch)
+
+    @property
+    def tile(self) -> int:
+        """Width in pixels of the page's tiles."""
+        return min(self.bench.config.evaluate.sprite_size, self.bench.generator.resolution)
+
+    def facts(self, params: Any, direction: int) -> dict[str, Any]:
+        """What an evaluation folder is of; strips of other facts do not belong into it."""
+        settings, assessor = self.bench.config.evaluate, self.bench.assessor
+        origins = {"origin": ", ".join(assessor.origins)} if assessor.origins else {}
+        ascent = [settings.ascent_steps, settings.ascent_step_size]
+        return {
+            "alphas": [round(float(alpha), 6) for alpha in self.alphas],
+            "method": settings.method,
+            "mode": settings.mode,
+            "move": settings.move,
+            "format": [settings.format, settings.jpeg_quality] if settings.format == "jpeg" else settings.format,
+            "generator": self.bench.generator.sha256 or self.bench.config.generator.weights,
+            "assessor": assessor.sha256 or json.dumps(assessor.settings, sort_keys=True),
+            "score": assessor.settings,
+            "bounded": assessor.bounded,
+            "transformer": identity_of(self.transformer, params),
+            "settings": self.transformer.config if self.transformer else {"ascent": ascent},
+            "direction": direction,
+            "precision": precision.chosen(self.bench.config.precision, self.bench.mesh),
+            "tile": self.tile,
+            **self.sweep.measures.facts,
+            **origins,
+        }
+
+
+def identity_of(transformer: networks.LatentTransformer | None, params: Any) -> str:
+    """What tells one transformer from another: how it is defined, or its weights; empty without one."""
+    if transformer is None:
+        return ""
+    return transformer.source.get("definition") or weights.digest(jax.device_get(weights.named(params)))
+
+
+def keep(folder: pathlib.Path, transformer: networks.LatentTransformer, params: Any) -> None:
+    """Keeps what moved the latents beside their pictures: a transformer folder."""
+    if not folder.exists():
+        arrays = jax.device_get(weights.named(params))
+        weights.save(folder, arrays, transformer.kind, transformer.config, transformer.source)
+
+
+def transformer_of(
+    bench: Workbench, folder: pathlib.Path, samples: Samples | None = None
+) -> networks.LatentTransformer | None:
+    """What evaluate.method says; a direction that was fitted for this folder before is taken from it.
+
+    Args:
+        bench: the job's tools.
+        folder: of the evaluation.
+        samples: what is scored for directions, see `methods.transformer_of`.
+
+    Raises:
+        InputError: there is none, or an input is wrong.
+    """
+    settings, header, kept = bench.config.evaluate, folder / "evaluation.json", folder / "transformer"
+    if settings.method in FITTED and not settings.plus and header.exists() and kept.exists():
+        known = json.loads(header.read_text(encoding="utf-8"))["evaluate"]
+        if all(known.get(field) == settings[field] for field in FITTED_BY):
+            return networks.load_transformer(kept)
+    return methods.transformer_of(bench, samples=samples)
+
+
+def folder_of(bench: Workbench, step: int | None = None) -> pathlib.Path:
+    """evaluation/NAME: evaluate.name, or where the latents are from, the step or method, and how they move."""
+    settings = bench.config.evaluate
+    source = pathlib.Path(settings.latents).name if settings.latents else "sampled"
+    made = [settings.method] if settings.method != "learned" else [] if step is None else [str(step)]
+    made = ["compared"] if settings.runs else made
+    how = [f"{settings.move}_only"] * (settings.move != "both") + ["iterative"] * (settings.mode == "iterative")
+    return bench.folder.path / "evaluation" / (settings.name or latents.safe_name("-".join([source, *made, *how])))
+
+
+def strips_of(bench: Workbench) -> list[Strip]:
+    """Every latent with every noise seed.
+
+    Raises:
+        InputError: the latents cannot be read or do not fit, or two strips would have one name.
+    """
+    settings = bench.config.evaluate
+    ending = {"png": "png", "jpeg": "jpg"}[settings.format]
+    strips = [Strip(latent, seed, ending) for latent in latents_of(bench) for seed in settings.noise_seeds]
+    names = [strip.file for strip in strips]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(settings.latents or "latents", f"give two strips the name {twice}", "rename one")
+    return strips
+
+
+def latents_of(bench: Workbench) -> list[Latent]:
+    """The latents that the config names.
+
+    Raises:
+        InputError: they cannot be read or do not fit the generator.
+    """
+    settings, generator = bench.config.evaluate, bench.generator
+    sizes = (generator.latent_dim, generator.num_classes)
+    if settings.latents:
+        return latents.read(settings.latents, *sizes, skip_bad=settings.skip_bad)
+    drawn = bench.config.latents
+    return latents.sample_latents(settings.count, settings.seed, *sizes, drawn.truncation, bench.classes)
