@@ -28,7 +28,8 @@ VARIANTS = {
         "assessor.output_class": 38,
         "assessor.calibrate": True,
     },
-    # the learned map beside other ways, on one page (--job=evaluate, after the map and runs/demo-one_direction)
+    # for --job=evaluate: the learned map beside other ways, on one page; one_direction was learned into
+    # runs/demo-one_direction before
     "compare": {
         "evaluate.runs": (
             "learned",
@@ -40,7 +41,8 @@ VARIANTS = {
             "random",
         ),
         "evaluate.noise_seeds": (0, 1, 2),
-        "evaluate.ascent_steps": 6,
+        "evaluate.ascent_steps": 5,
+        "evaluate.judged_alphas": (-0.3, 0.0, 0.3),
         "evaluate.features": "embedded:lite0",
         "evaluate.classifier": "embedded:eye-colours",
         "evaluate.held_out": ({"weights": "embedded:chroma"},),

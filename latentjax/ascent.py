@@ -39,8 +39,8 @@ def ascend(
     (batch, latent_dim), count = z.shape, len(alphas)
     start = jnp.repeat(z, count, 0), jnp.repeat(y, count, 0)
     alpha = jnp.tile(jnp.asarray(alphas, z.dtype), batch)
-    _, scores, kept = assess(networks, frozen, *start)
-    asked = Asked(scores + alpha, kept)
+    _, scores, kept = assess(networks, frozen, z, y)
+    asked = Asked(jnp.repeat(scores, count) + alpha, jnp.repeat(kept, count, 0))
     length = jnp.linalg.norm(start[0], axis=1, keepdims=True)
 
     def miss(point: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
