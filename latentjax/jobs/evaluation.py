@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ from latentjax.latents import Latent
 from latentjax.overlap import in_threads
 from latentjax.report import strips as written
 from latentjax.report.evaluation import finished_strips, log_result, open_folder, report, write_strips
-from latentjax.report.strips import Strip
+from latentjax.report.strips import Strip, Swept
 
 PREVIEWS = 4  # strips drawn while training
 # what a direction that is fitted to samples depends on, beside the run's own config
@@ -96,12 +97,9 @@ class Evaluation:
         missing = [strip for strip in self.strips if records.get(strip.file, {}).get("key") != strip.key]
         if len(missing) < len(self.strips):
             logging.info("%s: %d of %d strips are there", folder, len(self.strips) - len(missing), len(self.strips))
-        with open(folder / "strips.jsonl", "a", encoding="utf-8") as log:
-            drawn = self._draw(params, direction, missing, folder)
-            for record in tqdm(drawn, total=len(missing), unit=" strips", desc=folder.name):
-                records[record["file"]] = record
-                log.write(json.dumps(record) + "\n")
-                log.flush()
+        drawn = self._draw(params, direction, missing, folder)
+        for record in tqdm(drawn, total=len(missing), unit=" strips", desc=folder.name):
+            records[record["file"]] = record
         ordered = [records[strip.file] for strip in self.strips]
         write_strips(folder, ordered)
         return facts, ordered
@@ -141,13 +139,20 @@ class Evaluation:
     def _draw(
         self, params: Any, direction: int, missing: list[Strip], folder: pathlib.Path
     ) -> Iterator[dict[str, Any]]:
-        """Writes the pictures in threads while the device computes; yields a record when its picture is there."""
+        """Writes pictures in threads while the device computes, each logged at once; yields their records."""
         settings, judges = self.bench.config.evaluate, self.sweep.measures.judges
         original = list(judges.alphas).index(0) if judges else None
-        tile = self.tile
-        swept = self.sweep(params, missing, direction)
-        calls = ((folder, each, self.alphas, original, tile, settings.jpeg_quality) for each in swept)
-        return in_threads(written.write, calls, 4 * self.sweep.batch)
+        lock = threading.Lock()
+
+        def write(swept: Swept) -> dict[str, Any]:
+            record = written.write(folder, swept, self.alphas, original, self.tile, settings.jpeg_quality)
+            with lock:
+                log.write(json.dumps(record) + "\n")
+                log.flush()
+            return record
+
+        with open(folder / "strips.jsonl", "a", encoding="utf-8") as log:
+            yield from in_threads(write, zip(self.sweep(params, missing, direction)), 4 * self.sweep.batch)
 
     @property
     def tile(self) -> int:

@@ -16,6 +16,7 @@ from latentjax.report.statistics import STEP, at, bootstrap_ci, by_latent, slope
 
 __all__ = ["draw", "measure"]
 
+MOVING = 0.05  # mean change of the score for a unit of alpha, below which nothing halts
 MET = 0.05  # a request is met where the score changed by this much more or less at most
 ENDS = (0.02, 0.98)  # beyond them a bounded score is saturated
 FAILED = 0.25  # an edit failed that achieved less of what could be
@@ -114,7 +115,7 @@ def saturation(found: Scores) -> dict[str, Any]:
         low and high: the share of tiles whose score is below .02 or above .98 (None where scores are unbounded);
         beyond: {"up", "down"}: the mean change for each unit of alpha from +-.3 to the last alpha, over that from
         0 to +-.3: 1 where edits go on as before, 0 where they have stopped; None where alphas end at +-.3 or
-        nothing changed before.
+        hardly anything changed before (less than .05 for each unit of alpha).
     """
     low, high = (found.scores < ENDS[0]).mean(), (found.scores > ENDS[1]).mean()
     return {
@@ -131,7 +132,7 @@ def _beyond(found: Scores, last: float) -> float | None:
     if near is None or far is None or abs(last) <= STEP + 1e-6:
         return None
     before = float(near.mean()) / step
-    return (float(far.mean()) - float(near.mean())) / (float(last) - step) / before if abs(before) > 1e-9 else None
+    return (float(far.mean()) - float(near.mean())) / (float(last) - step) / before if abs(before) >= MOVING else None
 
 
 def failures(found: Scores, records: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
