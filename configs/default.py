@@ -90,21 +90,22 @@ def get_config() -> config_dict.ConfigDict:
     c.evaluate.components = 10  # of pca and sefa: how many are tried; the one that moves scores most is taken
     c.evaluate.ascent_steps = 20
     c.evaluate.ascent_step_size = 1.0  # longest step in (z, y)
-    c.evaluate.plus = ""  # arithmetic: the latents whose mean is added; empty: the highest scores of sampled ones
-    c.evaluate.minus = ""  # and those whose mean is subtracted; empty: the lowest
-    c.evaluate.arithmetic_count = 512  # sampled latents that are scored for it, and for svm
-    c.evaluate.arithmetic_share = 0.25  # of them at either end
+    c.evaluate.plus = ""  # arithmetic, svm: latents (files) to go towards; empty: the highest scores of sampled ones
+    c.evaluate.minus = ""  # and those to go away from; empty: the lowest
+    c.evaluate.arithmetic_count = 512  # sampled latents: scored for arithmetic and svm; pca takes as many, up to 2048
+    c.evaluate.arithmetic_share = 0.25  # arithmetic, svm: of them at either end
     c.evaluate.properties = "ours"  # image properties by the paper's definitions | published (by its code's)
-    # what is the object: background (differs from the border) | onnx:FILE | python:FILE.py:FUNCTION | empty: no masks
+    # what is the object: background (differs from the border) | onnx:FILE | python:FILE.py:FUNCTION | empty: no masks;
+    # FUNCTION is called from several threads at once, each with one strip: uint8 [N, R, R, 3] -> bool [N, R, R]
     c.evaluate.masks = "background"
-    c.evaluate.judged_alphas = (-0.5, -0.3, 0.0, 0.3, 0.5)  # those of alphas at which the three below look
-    c.evaluate.features = ""  # an EfficientNet whose features tell how alike pictures are: embedded:lite0
+    c.evaluate.judged_alphas = (-0.5, -0.3, 0.0, 0.3, 0.5)  # those of alphas at which the three below look; 0 is needed
+    c.evaluate.features = ""  # an EfficientNet or ResNet whose features tell how alike pictures are: embedded:lite0
     c.evaluate.classifier = ""  # a classifier that tells whether an edit keeps the class: embedded:eye-colours
     c.evaluate.held_out = ()  # a second assessor, as assessor.terms: catches edits that only fool the first
     c.evaluate.sprite_size = 128  # width in pixels of a tile on the page
     c.evaluate.format = "png"  # of strips | jpeg
     c.evaluate.jpeg_quality = 90
-    c.evaluate.name = ""  # folder under evaluation/; default: SOURCE-STEP, or SOURCE-METHOD
+    c.evaluate.name = ""  # folder under evaluation/; default: SOURCE-STEP, SOURCE-METHOD, or SOURCE-compared
     c.evaluate.batch_size = 4  # strips at once, over all devices
     c.evaluate.skip_bad = False  # go on without latent files that are wrong
     c.evaluate.before_train = False  # also evaluate the untrained transformer

@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = command_line.Parser(
         "python -m converters",
-        description="Convert a PyTorch checkpoint (BigGAN, EfficientNet, DCGAN or a trained transformer) to a "
+        description="Convert a PyTorch checkpoint (BigGAN, DCGAN, EfficientNet, ResNet or a trained transformer) to a "
         "latentjax model folder, or with --export a learned transformer to a PyTorch state dict that the published "
         "code loads. No PyTorch is needed, and nothing in the file is executed.",
         epilog="examples: python -m converters biggan-512.pth weights/biggan512; "
@@ -64,11 +64,15 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--preprocessing",
         choices=tuple(PREPROCESSINGS),
-        help="EfficientNet: mean and deviation of its images' channels",
+        help="EfficientNet, ResNet: mean and deviation of its images' channels",
     )
-    p.add_argument("--image-size", type=int, help="EfficientNet: pixels to which images are scaled (default: its own)")
-    p.add_argument("--output", choices=OUTPUTS, help="EfficientNet: what its score is (default softmax)")
-    p.add_argument("--output-class", type=int, help="EfficientNet: which class is scored (default: 1 of 2)")
+    p.add_argument(
+        "--image-size",
+        type=int,
+        help="EfficientNet, ResNet: pixels to which images are scaled (default: its own; ResNet: 224)",
+    )
+    p.add_argument("--output", choices=OUTPUTS, help="EfficientNet, ResNet: what its score is (default softmax)")
+    p.add_argument("--output-class", type=int, help="EfficientNet, ResNet: which class is scored (default: 1 of 2)")
     p.add_argument("--class-reg", type=float, help="transformer: what divides D_y (default 1000)")
     p.add_argument("--compat", choices=COMPATS, help="BigGAN-deep: mix its norms' statistics as that port does")
     p.add_argument("--renorm", choices=RENORMS, help="transformer: how z' is rescaled (default batch, as published)")

@@ -74,13 +74,16 @@ def of_run(workdir: str, config: ConfigDict) -> ConfigDict:
         config: all fields with their defaults; it is changed.
 
     Raises:
-        InputError: nothing was started there, or its config is damaged or of another version.
+        InputError: nothing was started there, or its config is damaged, or sets what is no field or of another type.
     """
     file = pathlib.Path(workdir) / "config.json"
     if not workdir or not file.exists():
         raise InputError("--config", "is missing", "give a config file, such as configs/demo.py")
     try:
         known = dict(json.loads(file.read_text(encoding="utf-8"))["config"])
+        fields = flatten(config)
+        if unknown := [name for name in known if name not in fields]:
+            raise InputError(file, f"sets {unknown[0]!r:.60}, which is no field", "give --config")
         config.update_from_flattened_dict({name: tuples(value) for name, value in known.items()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(file, f"gives no config ({error!r:.200})", "give --config") from error

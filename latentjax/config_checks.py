@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from latentjax.config import ConfigDict, flatten
+from latentjax.config import OPTIONAL, ConfigDict, flatten
 from latentjax.errors import InputError
 
 POSITIVE = (
@@ -120,6 +120,8 @@ def check(config: ConfigDict) -> None:
     """
     fields = flatten(config)
     for field, value in fields.items():
+        if value is None and field not in OPTIONAL:
+            raise InputError(f"config.{field}", "is None", "give a value")
         limit = 2**32 if field in SEEDS else 2**31
         if isinstance(value, int | float) and not abs(value) < limit:
             raise InputError(f"config.{field}", f"is {_shown(value)}", "give a finite and smaller number")
@@ -135,11 +137,6 @@ def check(config: ConfigDict) -> None:
     for field, known in CHOICES.items():
         if fields[field] not in known:
             raise InputError(f"config.{field}", f"{fields[field]!r} is unknown", f"use one of {', '.join(known)}")
-    try:
-        json.dumps(fields["assessor.terms"], allow_nan=False)
-    except (TypeError, ValueError):
-        todo = "use texts, finite numbers, True and False in it"
-        raise InputError("config.assessor.terms", f"is {_shown(fields['assessor.terms'])}", todo) from None
     for group in ("evaluate", "generate", "animate"):
         _check_edits(fields, group)
         _check_name(fields, group)
@@ -147,6 +144,17 @@ def check(config: ConfigDict) -> None:
     _check_evaluation(fields)
     _check_animation(fields)
     _check_exploration(fields)
+    _check_plain(fields)
+
+
+def _check_plain(fields: dict[str, Any]) -> None:
+    """A run's folder keeps its config as JSON."""
+    for field, value in fields.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            todo = "use texts, finite numbers, True and False in it"
+            raise InputError(f"config.{field}", f"is {_shown(value)}", todo) from None
 
 
 def _check_evaluation(fields: dict[str, Any]) -> None:
@@ -154,11 +162,17 @@ def _check_evaluation(fields: dict[str, Any]) -> None:
         raise InputError("config.evaluate.alphas", "is empty", "give numbers, such as '(-0.5, 0.0, 0.5)'")
     if not 0 < fields["evaluate.arithmetic_share"] <= 0.5:
         raise InputError("config.evaluate.arithmetic_share", "is not in (0, 0.5]", "give a share such as 0.25")
+    _check_alphas(fields, "evaluate.judged_alphas")
+    method, runs = fields["evaluate.method"], fields["evaluate.runs"]
+    if runs and method != "learned":
+        what = f"is {method}, and config.evaluate.runs names what is compared"
+        raise InputError("config.evaluate.method", what, "name it there, and leave this out")
+    # "LABEL=METHOD"
+    methods = {run.rpartition("=")[2] for run in runs if isinstance(run, str)} if runs else {method}
     for end in ("plus", "minus"):
-        if fields[f"evaluate.{end}"] and fields["evaluate.method"] != "arithmetic":
-            raise InputError(
-                f"config.evaluate.{end}", "is for the method arithmetic", "add --config.evaluate.method=arithmetic"
-            )
+        if fields[f"evaluate.{end}"] and not methods & {"arithmetic", "svm"}:
+            todo = "set config.evaluate.method to one of them, or name one in config.evaluate.runs"
+            raise InputError(f"config.evaluate.{end}", "is for the methods arithmetic and svm", todo)
 
 
 def _check_animation(fields: dict[str, Any]) -> None:
@@ -187,12 +201,8 @@ def _check_exploration(fields: dict[str, Any]) -> None:
 
 def _check_edits(fields: dict[str, Any], group: str) -> None:
     """What evaluate, generate and animate have in common."""
-    alphas, seeds = (fields[f"{group}.{field}"] for field in ("alphas", "noise_seeds"))
-    if any(type(a) not in (int, float) or not abs(a) < 1e3 for a in alphas):
-        todo = "give finite numbers, such as '(-0.5, 0.0, 0.5)'"
-        raise InputError(f"config.{group}.alphas", f"is {_shown(alphas)}", todo)
-    if len({round(alpha, 6) for alpha in alphas}) < len(alphas):
-        raise InputError(f"config.{group}.alphas", f"is {_shown(alphas)}", "give each alpha once")
+    _check_alphas(fields, f"{group}.alphas")
+    seeds = fields[f"{group}.noise_seeds"]
     if not 1 <= fields.get(f"{group}.jpeg_quality", 90) <= 95:
         raise InputError(f"config.{group}.jpeg_quality", "is not in 1 to 95", "give a quality such as 90")
     if not seeds or any(type(seed) is not int or not 0 <= seed < 2**32 for seed in seeds):
@@ -200,6 +210,15 @@ def _check_edits(fields: dict[str, Any], group: str) -> None:
         raise InputError(f"config.{group}.noise_seeds", f"is {_shown(seeds)}", todo)
     if len(set(seeds)) < len(seeds):
         raise InputError(f"config.{group}.noise_seeds", f"is {_shown(seeds)}", "give each seed once")
+
+
+def _check_alphas(fields: dict[str, Any], field: str) -> None:
+    alphas = fields[field]
+    if any(type(a) not in (int, float) or not abs(a) < 1e3 for a in alphas):
+        todo = "give finite numbers, such as '(-0.5, 0.0, 0.5)'"
+        raise InputError(f"config.{field}", f"is {_shown(alphas)}", todo)
+    if len({round(alpha, 6) for alpha in alphas}) < len(alphas):
+        raise InputError(f"config.{field}", f"is {_shown(alphas)}", "give each alpha once")
 
 
 def _check_name(fields: dict[str, Any], group: str) -> None:

@@ -75,6 +75,20 @@ def _umask() -> int:
     return mask
 
 
+@contextmanager
+def told(folder: pathlib.Path) -> Iterator[None]:
+    """A full disk, or a folder that cannot be written, is told in one line.
+
+    Raises:
+        InputError: in place of an OSError within the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        what = f"cannot be written ({error.strerror or error})"
+        raise InputError(folder, what, "mend that, and run the same command again to go on") from error
+
+
 def write_text(path: os.PathLike | str, text: str) -> None:
     """Writes or replaces a text file by one rename."""
     write_bytes(path, text.encode("utf-8"))

@@ -8,6 +8,8 @@ import dataclasses
 import functools
 import importlib.util
 import pathlib
+import sys
+import uuid
 from collections.abc import Callable, Iterable
 from typing import Literal
 
@@ -173,16 +175,20 @@ def background(image: np.ndarray) -> np.ndarray:
 def python_function(file: str, name: str) -> Callable[[np.ndarray], np.ndarray]:
     """Masks by FUNCTION of a Python file: uint8 [N, R, R, 3] -> bool [N, R, R].
 
+    An evaluation calls it from several threads at once, each with the pictures of one strip.
+
     Raises:
         InputError: the file cannot be imported, or has no such function.
     """
-    spec = importlib.util.spec_from_file_location(f"masks_of_{pathlib.Path(file).stem}", file)
+    spec = importlib.util.spec_from_file_location(f"masks_of_{uuid.uuid4().hex}", file)
     if spec is None or spec.loader is None:
         raise InputError(FIELD, f"names {file}, which is no Python file", "give a file that ends in .py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look their module up
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        sys.modules.pop(spec.name, None)
         raise InputError(file, f"cannot be imported ({one_line(error)})", "correct it") from error
     function = getattr(module, name, None)
     if not callable(function):

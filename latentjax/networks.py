@@ -165,6 +165,18 @@ class LatentTransformer(LatentNetwork):
         return self._module.sample_noise(key, batch)
 
 
+def identity_of(transformer: LatentTransformer | None, params: Any) -> str:
+    """What tells one transformer from another: how it is defined, or its weights; empty without one.
+
+    Args:
+        transformer: None for gradient ascent, or where nothing moves.
+        params: its weights, which a run may have trained since.
+    """
+    if transformer is None:
+        return ""
+    return transformer.source.get("definition") or weights.digest(jax.device_get(weights.named(params)))
+
+
 HANDLES = {"generator": Generator, "assessor": Assessor, "transformer": LatentTransformer}
 
 

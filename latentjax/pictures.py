@@ -1,5 +1,6 @@
 """Images as people see them: eight bits, strips along alpha, sheets, files."""
 
+import bisect
 import functools
 import hashlib
 import io
@@ -7,7 +8,7 @@ import math
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -32,11 +33,6 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 def _text_size(width: int) -> int:
     """Font size in pixels for a tile this wide: legible on 64, not shouting on 512."""
     return max(10, 6 + width // 20)
-
-
-def _gap(width: int) -> int:
-    """Pixels between tiles of this width."""
-    return max(4, width // 32)
 
 
 def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
@@ -85,6 +81,56 @@ def _badge(draw: ImageDraw.ImageDraw, x: int, y: int, score: float, font: ImageF
     draw.text((x + 1 + width / 2, y + 1 + height - pad), text, font=font, fill=BADGE_INK, anchor="ms")
 
 
+class Layout(NamedTuple):
+    """Where things are in a strip, in pixels.
+
+    Attributes:
+        size: width and height of the strip.
+        tile: width and height of each tile.
+        top: upper edge of the tiles.
+        left: left edge of each.
+        gap: between tiles and around them.
+        line: height of a line of text, the title above and the labels below.
+    """
+
+    size: tuple[int, int]
+    tile: tuple[int, int]
+    top: int
+    left: list[int]
+    gap: int
+    line: int
+
+
+def layout(tile: tuple[int, int], alphas: Sequence[float], *, titled: bool) -> Layout:
+    """How `strip` lays out tiles of this width and height."""
+    width, height = tile
+    font, gap = _font(_text_size(width)), max(4, width // 32)
+    line = math.ceil(1.5 * font.size)
+    # a column is wider than its tile where the label below is
+    column = max(width, *(math.ceil(font.getlength(_alpha_label(float(alpha)))) for alpha in alphas))
+    top = gap + (line if titled else 0)
+    left = [gap + i * (column + gap) + column // 2 - width // 2 for i in range(len(alphas))]
+    size = (gap + len(alphas) * (column + gap), top + height + gap // 2 + line)
+    return Layout(size, tile, top, left, gap, line)
+
+
+def layout_of(path: pathlib.Path, alphas: Sequence[float]) -> Layout | None:
+    """The layout of a titled strip of square tiles in a file; None where it is missing or no such strip."""
+    try:
+        with Image.open(path) as image:
+            size = image.size
+    except OSError:
+        return None
+
+    def of_side(side: int) -> Layout:
+        return layout((side, side), alphas, titled=True)
+
+    # the height grows with the tiles
+    side = bisect.bisect_left(range(size[1]), size[1], key=lambda side: of_side(side).size[1])
+    found = of_side(side)
+    return found if side and found.size == size else None
+
+
 def strip(tiles: np.ndarray, alphas: Sequence[float], scores: Sequence[float], *, title: str = "") -> Image.Image:
     """One latent along alpha: its tiles in a row, alpha under each, the score in each one's corner.
 
@@ -97,23 +143,19 @@ def strip(tiles: np.ndarray, alphas: Sequence[float], scores: Sequence[float], *
         title: a line above the tiles; any characters; shortened to the strip's width.
     """
     tiles = np.asarray(tiles)
-    count, height, width, _ = tiles.shape
-    font, gap = _font(_text_size(width)), _gap(width)
-    line = math.ceil(1.5 * font.size)
-    labels = [_alpha_label(float(alpha)) for alpha in alphas]
-    column = max(width, *(math.ceil(font.getlength(label)) for label in labels))
-    top = gap + (line if title else 0)
-    canvas = Image.new("RGB", (gap + count * (column + gap), top + height + gap // 2 + line), PAPER)
+    _, height, width, _ = tiles.shape
+    font, where = _font(_text_size(width)), layout((width, height), alphas, titled=bool(title))
+    gap, top = where.gap, where.top
+    canvas = Image.new("RGB", where.size, PAPER)
     draw = ImageDraw.Draw(canvas)
     if title:
         draw.text((gap, top / 2), _fit(title, font, canvas.width - 2 * gap), font=font, fill=INK, anchor="lm")
-    for index, (tile, alpha, score, label) in enumerate(zip(tiles, alphas, scores, labels, strict=True)):
-        centre = gap + index * (column + gap) + column // 2
-        left, original = centre - width // 2, _is_original(float(alpha))
+    for tile, alpha, score, left in zip(tiles, alphas, scores, where.left, strict=True):
+        original = _is_original(float(alpha))
         _framed(canvas, tile, left, top, ACCENT if original else EDGE, gap // 2 if original else 1)
         _badge(draw, left, top, float(score), font)
-        fill = ACCENT if original else INK
-        draw.text((centre, canvas.height - line / 2), label, font=font, fill=fill, anchor="mm")
+        place, label = (left + width // 2, canvas.height - where.line / 2), _alpha_label(float(alpha))
+        draw.text(place, label, font=font, fill=ACCENT if original else INK, anchor="mm")
     return canvas
 
 

@@ -18,6 +18,7 @@ from converters.oracles import biggan_pytorch as pytorch_oracle
 from converters.oracles import fixtures
 from converters.oracles.dcgan import DCGAN
 from converters.oracles.efficientnet import EfficientNet
+from converters.oracles.resnet import ResNet
 from converters.oracles.transformer import Transformer
 from tests import other_packages
 
@@ -150,6 +151,13 @@ FILES = (
         "lite0",
         "",
         saved(lambda: EfficientNet("lite0", padding="native-same")),
+    ),
+    Accepted(
+        "ResNet-18 and -34 of torchvision, and of omniart-eye-classifier",
+        "resnet18.pth",
+        "resnet18",
+        "",
+        saved(lambda: ResNet(10, width=8, hidden=12)),
     ),
     Accepted(
         "a checkpoint of Lightning, or of DataParallel (`module.`)",

@@ -78,7 +78,7 @@ def make_run(
     properties = {key: np.array([made["measured"][key] for made in records]) for key in ("redness", "object size")}
     summary = summarise(scores, ALPHAS, properties, latents=[made["name"] for made in records])
     command = COMMAND.format(run=label)
-    return gallery.Run(label, path, ALPHAS, TILE, SEEDS[:seeds], records, summary, command, [0.0, 0.5, -0.5])
+    return gallery.Run(label, path, ALPHAS, TILE, records, summary, command, [0.0, 0.5, -0.5])
 
 
 def compared(folder: pathlib.Path) -> list[gallery.Run]:

@@ -6,9 +6,10 @@ import re
 import pytest
 
 from latentjax.errors import InputError
-from latentjax.jobs import comparison, evaluate, methods
+from latentjax.jobs import comparison, evaluate, generate, methods, train
 from latentjax.jobs import sweep as sweeps
 from latentjax.report import evaluation as reports
+from latentjax.report import strips
 from tests import tiny_runs
 from tests.test_evaluate import save_transformer, times
 
@@ -91,6 +92,52 @@ def test_run_again_it_makes_and_fits_nothing(finished, config, monkeypatch):
     assert (finished / "summary.json").read_bytes() == summary
 
 
+def test_stopped_in_its_first_run_it_does_not_fit_again(finished, config, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(strips, "write", stop)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.run(config(), str(tmp_path / "run"))
+    monkeypatch.undo()
+    monkeypatch.setattr(methods, "boundary_of", lambda *_: pytest.fail("something was fitted"))
+    evaluate.run(config(), str(tmp_path / "run"))
+    again = tmp_path / "run" / "evaluation" / "all"
+    assert (again / "summary.json").read_bytes() == (finished / "summary.json").read_bytes()
+
+
+@pytest.mark.parametrize("run", ["svm", "one-direction"])
+def test_a_tile_of_one_of_its_runs_is_made_again_exactly(finished, config, run, caplog):
+    workdir = finished.parent.parent
+    before = (workdir / "config.json").read_bytes()
+    generate.run(config(generate__tile=f"evaluation/all/{run}/manifest.jsonl:4"), str(workdir))
+    assert f"{run}-seed1-00000-alpha+0.25.png: every pixel as in the evaluation" in caplog.text
+    assert (workdir / "config.json").read_bytes() == before
+
+
+def test_training_evaluates_what_was_learned_and_leaves_the_comparison_its_name(config, tmp_path):
+    c = config(train__num_steps=2, evaluate__name="", evaluate__runs=("learned", "random"))
+    c.transformer.weights = ""
+    c.evaluate.update({"after_train": True, "before_train": True, "count": 2})
+    train.run(c, str(tmp_path / "run"))
+    folder = tmp_path / "run" / "evaluation"
+    assert sorted(path.name for path in folder.iterdir()) == ["sampled-0", "sampled-2"]
+    evaluate.run(c, str(tmp_path / "run"))
+    assert json.loads((folder / "sampled-compared" / "summary.json").read_text())["latents"] == 2
+
+
+def test_the_evaluation_of_one_run_does_not_go_into_its_folder(finished, config):
+    page = (finished / "index.html").read_bytes()
+    with pytest.raises(InputError, match="holds a comparison of several runs; choose another --config"):
+        evaluate.run(config(evaluate__runs=()), str(finished.parent.parent))
+    assert (finished / "index.html").read_bytes() == page
+
+
+def test_a_path_may_be_written_in_another_way(finished, config, one, monkeypatch):
+    monkeypatch.setattr(sweeps.Sweep, "_measure", lambda *_: pytest.fail("something was computed"))
+    evaluate.run(config(evaluate__runs=(*RUNS, f"one direction={one}/")), str(finished.parent.parent))
+
+
 def test_the_same_seed_gives_the_same_summary_bit_for_bit(finished, config, tmp_path):
     evaluate.run(config(), str(tmp_path / "run"))
     again = tmp_path / "run" / "evaluation" / "all"
@@ -119,8 +166,8 @@ def test_a_wrong_entry_is_told_before_anything_is_written(config, tmp_path):
     ("runs", "what"),
     [
         (("pca", 3), "config.evaluate.runs: has 3; give texts: a method, a folder, or LABEL=either"),
-        (("a=pca", "a=svm"), "config.evaluate.runs: has the label 'a' twice"),
-        (("runs/a", "other/a"), "config.evaluate.runs: has the label 'a' twice"),
+        (("a=pca", "a=svm"), "config.evaluate.runs: has the labels 'a' and 'a', which name one folder; give each"),
+        (("x one=pca", "x-one=svm"), "has the labels 'x one' and 'x-one', which name one folder; give each its own"),
     ],
 )
 def test_entries_that_cannot_be_told_apart_are_refused(runs, what):
@@ -128,11 +175,15 @@ def test_entries_that_cannot_be_told_apart_are_refused(runs, what):
         comparison.entries_of(runs)
 
 
-def test_an_entry_is_a_method_a_folder_or_either_with_a_label():
-    entries = comparison.entries_of(("pca", "runs/one", "one direction=runs/two"))
+def test_an_entry_is_a_method_a_folder_or_either_with_a_label(tmp_path, monkeypatch):
+    (tmp_path / "lr=0.1").mkdir()
+    monkeypatch.chdir(tmp_path / "lr=0.1")
+    entries = comparison.entries_of(("pca", "../lr=0.1", "one direction=runs/two", "here=."))
     assert [tuple(entry) for entry in entries] == [
         ("pca", "pca"),
-        ("one", "runs/one"),
+        ("lr=0.1", "../lr=0.1"),
         ("one direction", "runs/two"),
+        ("here", "."),
     ]
-    assert [entry.folder for entry in entries] == ["pca", "one", "one-direction"]
+    assert [entry.folder for entry in entries] == ["pca", "lr_0.1", "one-direction", "here"]
+    assert comparison.entries_of((".",))[0].label == "lr=0.1"

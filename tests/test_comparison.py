@@ -1,63 +1,14 @@
 """Several runs on the same latents: which differ beyond chance, and the figures of all."""
 
 import json
-import pathlib
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from latentjax.errors import InputError
 from latentjax.report import __main__ as report
-from latentjax.report import comparison, curves, figures, quality, statistics
-
-ALPHAS = [-0.5, -0.3, 0.0, 0.3, 0.5]
-COUNT = 12
-
-
-def scores_of(slope: float, seed: int = 0, count: int = COUNT) -> np.ndarray:
-    """Scores [count, 5] of latents that differ a lot, and of a slope that differs a little from latent to latent."""
-    random = np.random.default_rng(seed)
-    start = np.random.default_rng(9).uniform(0.3, 0.7, (count, 1))
-    return start + (slope + 0.05 * random.normal(size=(count, 1))) * np.array(ALPHAS)
-
-
-def evaluation(
-    folder: pathlib.Path,
-    scores: np.ndarray,
-    *,
-    seeds: int = 1,
-    missing: tuple[int, ...] = (),
-    prefix: str = "latent",
-    **facts,
-) -> pathlib.Path:
-    """A finished evaluation by hand: strip i is as red as i; those in `missing` lack an object at one alpha."""
-    (folder / "grids").mkdir(parents=True)
-    records = []
-    for i, row in enumerate(scores):
-        for seed in range(seeds):
-            size = [0.1 * (1 + i)] * len(ALPHAS)
-            if len(records) in missing:
-                size[1] = float("nan")
-            file = f"{prefix}{i}-{seed}.png"
-            Image.new("RGB", (90, 20), (20 * i, 0, seed)).save(folder / "grids" / file)
-            measured = {"score": row.tolist(), "redness": (row + 0.5).tolist(), "object size": size}
-            records.append(
-                {"key": f"content{prefix}{i}:{seed}", "file": file, "name": f"{prefix}{i}", "noise_seed": seed}
-                | {"measured": measured, "judged": {}, "class": 0, "sprite": file, "latent": {}}
-            )
-    names = list(records[0]["measured"])
-    latents = [record["name"] for record in records]
-    arrays = {name: np.array([record["measured"][name] for record in records]) for name in names}
-    summary = statistics.summarise(arrays.pop("score"), ALPHAS, arrays, latents=latents)
-    summary["quality"] = quality.measure(records, ALPHAS, [], {}, True)
-    known = {"alphas": ALPHAS, "bounded": True, "generator": "G", "assessor": "A", "tile": 16} | facts
-    known["judged_alphas"] = []
-    known["strips"] = [record["file"] for record in records]
-    (folder / "evaluation.json").write_text(json.dumps(known))
-    (folder / "summary.json").write_text(json.dumps(summary))
-    (folder / "strips.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    return folder
+from latentjax.report import comparison, curves, figures, statistics
+from tests.finished_evaluations import ALPHAS, COUNT, evaluation, scores_of
 
 
 @pytest.fixture
@@ -89,34 +40,10 @@ def test_a_paired_test_finds_a_small_difference_that_bands_cannot_show():
     np.testing.assert_allclose(pairs[0]["score"]["difference"], 0.02 * np.array(ALPHAS), atol=0.002)
 
 
-def test_p_is_about_uniform_where_there_is_no_difference():
-    random = np.random.default_rng(0)
-    # 400 pairs of runs whose latents differ by noise alone, side by side: the latents are drawn alike for all
-    means = statistics.bootstrap_means(random.normal(size=(40, 400)), samples=1000)
-    p = statistics.two_sided_p(means, 40)
-    for level in (0.05, 0.2, 0.5, 0.8):
-        # three standard errors of a share of 400; the percentile bootstrap itself is a little too bold
-        assert np.mean(p < level) == pytest.approx(level, abs=3 * np.sqrt(level * (1 - level) / 400) + 0.015)
-
-
-def test_few_latents_prove_nothing():
-    """Five differences of one sign come by chance twice in 2^5 times."""
-    means = statistics.bootstrap_means(np.array([[0.1], [0.2], [0.3], [0.2], [0.1]]), samples=1000)
-    assert statistics.two_sided_p(means, 5)[0] == 2 / 2**5
-    assert statistics.two_sided_p(means[:, 0], 20) == pytest.approx(2 / 1001)
-
-
 def test_a_run_does_not_differ_from_itself():
     scores = scores_of(0.5)
     _, pairs = comparison.compare({"a": scores, "b": scores.copy()}, ALPHAS)
     assert pairs[0]["achieved"] == {"difference": 0, "ci95": [0, 0], "p": 1, "p_holm": 1}
-
-
-def test_holm_is_that_of_a_hand_computation():
-    # sorted .01 .02 .03 .04, times 4 3 2 1: .04 .06 .06 .04, never falling
-    assert statistics.holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert statistics.holm([0.9, 0.6]) == [1, 1]
-    assert statistics.holm([]) == []
 
 
 def test_every_run_is_compared_with_every_other_and_corrected():
@@ -135,70 +62,24 @@ def test_alphas_that_do_not_reach_the_step_leave_the_scores_alone_to_compare():
     assert len(pairs[0]["score"]["difference"]) == 3
 
 
-def test_relative_change_is_the_ratio_of_means():
-    means = np.array([[0.2, 0.4, 0.5], [0.0, 0.0, 0.1]])
-    found = statistics.relative_change(np.array([-0.5, 0, 0.5]), means)
-    np.testing.assert_allclose(found[0], [-0.5, 0, 0.25])
-    assert np.isnan(found[1]).all()
-    assert statistics.relative_change(np.array([0.1, 0.5]), means[:, 1:]) is None
-
-
-def lines_of(monkeypatch, draw):
-    """Panel title -> its lines and its figure, of what `draw` writes."""
-    seen = {}
-    monkeypatch.setattr(curves, "write", lambda figure, path: seen.update({a.get_title(): a for a in figure.axes}))
-    draw()
-    return seen
-
-
-def test_the_relative_figure_shows_the_ratio_of_means_and_its_band(monkeypatch):
-    scores = np.array([[0.1, 0.2, 0.6], [0.5, 0.6, 0.6]])  # means .3 .4 .6; a mean of ratios would end at 1
-    runs = {"demo": {"score": scores, "nothing": np.zeros((2, 3))}}
-    panels = lines_of(
-        monkeypatch, lambda: curves.draw("x", [-0.5, 0, 0.5], runs, title="t", relative=True, bounded=False)
-    )
-    line, requested = panels["score"].lines
-    np.testing.assert_allclose(line.get_ydata(), [-0.25, 0, 0.5])
-    np.testing.assert_allclose(requested.get_ydata(), [-1.25, 0, 1.25])
-    # two latents: a draw is either of them or both, and a ratio of either .6 / .2 - 1 = 2 or 0
-    band = panels["score"].collections[0].get_datalim(panels["score"].transData)
-    assert (band.y0, band.y1) == pytest.approx((-0.5, 2))
-    assert not panels["nothing"].lines
-
-
-def test_the_order_of_runs_decides_their_colours(monkeypatch):
-    runs = {name: {"score": scores_of(slope)} for name, slope in (("a", 0.1), ("b", 0.5), ("c", 0.9))}
-    runs["b"] = {"redness": runs["b"]["score"]}  # a run that lacks a panel keeps its colour in the others
-    panels = lines_of(monkeypatch, lambda: curves.draw("x", ALPHAS, runs, title="t"))
-    assert [line.get_color() for line in panels["score"].lines] == ["C0", "C2", "grey"]
-    assert [line.get_color() for line in panels["redness"].lines] == ["C1"]
-
-
-def test_eight_panels_are_two_rows_of_four(monkeypatch):
-    runs = {"demo": {f"{i}": scores_of(0.1) for i in range(8)}}
-    panels = lines_of(monkeypatch, lambda: curves.draw("x", ALPHAS, runs, title="t"))
-    grid = panels["7"].get_subplotspec().get_gridspec()
-    assert (grid.nrows, grid.ncols) == (2, 4)
-
-
-def test_a_strip_that_lacks_an_object_is_left_out_at_all_alphas_and_counted(tmp_path, undrawn):
+def test_a_latent_that_lacks_an_object_in_one_run_is_left_out_of_all_and_counted(tmp_path, undrawn):
     few = scores_of(0.5, count=4)
     runs = {"a": evaluation(tmp_path / "a", few, seeds=2, missing=(2, 6, 7)), "b": evaluation(tmp_path / "b", few)}
     summary = comparison.write(tmp_path / "out", runs, "t")
     assert summary["strips"] == {"a": 8, "b": 4}
     assert summary["left_out"]["a"] == {"score": 0, "redness": 0, "object size": 3}
     values, told = undrawn["curves.png"]
-    # of latent 1 one noise is left, of latent 3 none
+    # of latent 1 one noise is left, of latent 3 none in "a": "b" leaves it out too
     nan = np.nan
-    np.testing.assert_allclose(values["a"]["object size"], np.array([[0.1], [0.2], [0.3], [nan]]) * np.ones(5))
-    assert told["notes"] == {"object size": "n = 5 of 8 to 4 of 4 strips"}
+    for run in values.values():
+        np.testing.assert_allclose(run["object size"], np.array([[0.1], [0.2], [0.3], [nan]]) * np.ones(5))
+        assert np.isfinite(run["score"]).all()
+    assert told["notes"] == {"object size": "n = 3 of 4 latents, in all runs"}
+    for found in summary["runs"].values():
+        np.testing.assert_allclose(found["properties"]["object size"]["mean"], [0.2] * 5)
+        assert found["properties"]["object size"]["latents"] == 3
+        assert found["properties"]["redness"]["latents"] == 4
     assert undrawn["relative.png"][1]["relative"]
-
-
-def test_a_panel_tells_of_how_many_strips_it_is(monkeypatch):
-    runs, notes = {"demo": {"size": scores_of(0.1)}}, {"size": "n = 3 of 4 strips"}
-    panels = lines_of(monkeypatch, lambda: curves.draw("x", ALPHAS, runs, title="t", notes=notes))
-    assert list(panels) == ["size\nn = 3 of 4 strips"]
 
 
 def test_a_comparison_is_written_whole_and_the_same_every_time(tmp_path, runs):
@@ -210,7 +91,10 @@ def test_a_comparison_is_written_whole_and_the_same_every_time(tmp_path, runs):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     assert json.loads((tmp_path / "one" / "summary.json").read_text()) == summary
     assert summary["latents"] == COUNT
-    assert summary["runs"]["wide"] == json.loads((runs["wide"] / "summary.json").read_text())
+    own = json.loads((runs["wide"] / "summary.json").read_text())
+    for values in own["properties"].values():
+        del values["strips"]
+    assert summary["runs"]["wide"] == own
     assert summary["achieved"]["wide"]["mean"] == pytest.approx(summary["runs"]["wide"]["achieved"])
     pairs = json.loads((tmp_path / "one" / "comparison.json").read_text())["differences"]
     change = summary["runs"]["wide"]["achieved"] - summary["runs"]["narrow"]["achieved"]
@@ -239,20 +123,6 @@ def test_strips_of_all_runs_are_of_latents_at_even_ranks_of_the_first_ones_chang
     assert [title.split(":")[0] for title, _ in groups] == expected
     assert [path.name for path in groups[0][1].values()] == [f"{expected[0]}-0.png"] * 2
     assert list(groups[0][1]) == ["wide", "narrow"]
-
-
-def test_wide_strips_are_made_smaller_and_groups_are_above_one_another(tmp_path):
-    for name, colour in (("a", 200), ("b", 100)):
-        Image.new("RGB", (2 * figures.WIDEST, 400), (colour, 0, 0)).save(tmp_path / f"{name}.png")
-    groups = [("first", {"one": tmp_path / "a.png"}), ("second", {"one": tmp_path / "b.png"})]
-    figures.draw_groups(tmp_path / "out.png", groups)
-    sheet = np.asarray(Image.open(tmp_path / "out.png"))
-    assert figures.WIDEST < sheet.shape[1] < 1.3 * figures.WIDEST
-    half = sheet.shape[0] // 2
-    assert [int(sheet[row, -10, 0]) for row in (half - 10, 2 * half - 10)] == [200, 100]
-    (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"a\.png: is missing or damaged"):
-        figures.draw_groups(tmp_path / "out.png", groups)
 
 
 def test_other_latents_alphas_or_assessors_are_refused_by_folder(tmp_path, runs):

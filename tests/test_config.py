@@ -1,5 +1,6 @@
 """Configs: what a file and the command line may say, and how they are told what they may not."""
 
+import json
 import pathlib
 
 import pytest
@@ -225,6 +226,15 @@ def test_an_unknown_field_is_refused_with_the_nearest(field, nearest):
         ("generate.noise_seeds", (0, 0)),
         ("generate.jpeg_quality", 0),
         ("generate.name", "a/b"),
+        ("evaluate.judged_alphas", ("x",)),
+        ("evaluate.judged_alphas", (0.0, float("nan"))),
+        ("evaluate.judged_alphas", (0.0, 0.3, 0.3)),
+        ("evaluate.runs", ({"svm"},)),
+        ("evaluate.runs", ("svm", float("nan"))),
+        ("evaluate.held_out", ({"weights": {"embedded:chroma"}},)),
+        ("assessor.terms", ({"weights": "embedded:chroma", "weight": float("inf")},)),
+        ("data.ancestors", (pathlib.Path("a.csv"),)),
+        ("train.num_steps", None),
     ],
 )
 def test_a_value_that_no_job_can_run_with_is_refused(field, value):
@@ -235,6 +245,76 @@ def test_a_value_that_no_job_can_run_with_is_refused(field, value):
     line = refusal(config_checks.check, config)
     assert line.startswith(f"config.{field}: ")
     assert len(line) < 250
+
+
+def of_evaluation(**fields):
+    config = default.get_config()
+    config.evaluate.update(fields)
+    return config
+
+
+def test_nothing_has_to_be_judged():
+    config_checks.check(of_evaluation(judged_alphas=()))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"method": "arithmetic"},
+        {"method": "svm"},
+        {"runs": ("learned", "arithmetic", "svm")},
+        {"runs": ("a boundary=svm",)},
+    ],
+)
+def test_arithmetic_and_svm_take_sets_of_latents(fields):
+    config_checks.check(of_evaluation(plus="high", minus="low", **fields))
+
+
+@pytest.mark.parametrize("fields", [{}, {"method": "pca"}, {"runs": ("svm=runs/one", "sefa")}])
+def test_sets_of_latents_that_nothing_takes_are_refused(fields):
+    line = refusal(config_checks.check, of_evaluation(plus="high", minus="low", **fields))
+    assert line.startswith("config.evaluate.plus: is for the methods arithmetic and svm; ")
+
+
+def test_a_method_beside_runs_is_refused():
+    config_checks.check(of_evaluation(method="pca"))
+    line = refusal(config_checks.check, of_evaluation(method="pca", runs=("svm",)))
+    assert line.startswith("config.evaluate.method: is pca, and config.evaluate.runs names what is compared; ")
+
+
+# ---- of a run
+
+
+def started(folder, fields) -> str:
+    (folder / "config.json").write_text(json.dumps({"config": fields}))
+    return str(folder)
+
+
+def test_the_config_of_a_run_is_what_it_was_started_with(tmp_path):
+    config = of_evaluation(runs=("svm", "pca"), held_out=({"weights": "embedded:chroma"},))
+    found = configs.of_run(started(tmp_path, configs.plain(config)), default.get_config())
+    assert configs.flatten(found) == configs.flatten(config)
+    assert found.is_locked
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"evaluate.foo": 1}, "sets 'evaluate.foo', which is no field; give --config"),
+        ({"foo.bar": 1}, "sets 'foo.bar', which is no field"),
+        ({"evaluate": 1}, "sets 'evaluate', which is no field"),
+        ({"train.num_steps": "ten"}, "gives no config (TypeError("),
+        ({"evaluate.runs": {"svm": 1}}, "gives no config (TypeError("),
+        ({"evaluate.name": ["a"]}, "gives no config (TypeError("),
+        ([1], "gives no config (TypeError("),
+    ],
+)
+def test_a_damaged_config_of_a_run_is_refused(tmp_path, fields, said):
+    line = refusal(configs.of_run, started(tmp_path, fields), default.get_config())
+    assert line.startswith(f"{tmp_path / 'config.json'}: {said}")
+
+
+# ---- the record
 
 
 def test_the_hash_is_of_the_values_and_not_of_their_order():

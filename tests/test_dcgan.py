@@ -10,7 +10,7 @@ from latentjax import embedded
 from latentjax.errors import InputError
 from tests.conversion import network, nhwc, state_of, worst
 
-TOLERANCE = 2e-6  # of the issue; tanh outputs near 1 have a last digit of 6e-8
+TOLERANCE = 2e-6  # float32 sums in another order; tanh outputs near 1 have a last digit of 6e-8
 
 
 @pytest.fixture(scope="module")

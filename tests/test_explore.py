@@ -188,6 +188,19 @@ def test_directions_load_as_transformers(finished):
     assert len({np.asarray(each).tobytes() for each in moved}) == 5
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"explore__directions": 1000}, r"config\.explore\.directions: is 1000, and pca finds 6"),
+        ({"assessor__slope": 1e-30}, r"config\.evaluate\.method: svm finds the mean score of what it adds 0 above"),
+    ],
+)
+def test_directions_that_cannot_be_made_are_told_before_anything_is_written(config, tmp_path, fields, said):
+    with pytest.raises(InputError, match=said):
+        explore.run(config(**fields), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_thumbnails_that_are_there_are_not_made_again(config, tmp_path, monkeypatch):
     fields = {"explore__directions": 0, "assessor__weights": "nowhere"}
     explore.run(config(**fields), str(tmp_path / "run"))

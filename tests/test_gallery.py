@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentjax import pictures
-from latentjax.report import gallery, strip_boxes
+from latentjax.report import gallery
 from tests import fake_evaluations
 from tests.fake_evaluations import ALPHAS, CLASSES, NAMES
 
@@ -48,9 +47,7 @@ def folder(tmp_path_factory):
     runs = fake_evaluations.compared(folder)
     Image.new("RGB", (40, 30)).save(folder / "curves.png")
     figures = [("curves.png", "Curves & bands"), ("quality.png", "not drawn")]
-    gallery.write(
-        folder, "Evaluation <demo>", runs, figures, [["run", "achieved"], ["svm <&>", "0.12"]], "A note & more."
-    )
+    gallery.write(folder, "Evaluation <demo>", runs, figures, [["run", "achieved"], ["svm <&>", "0.12"]])
     return folder
 
 
@@ -98,9 +95,9 @@ def test_figures_that_are_there_are_shown(page):
     assert "not drawn" not in page.text
 
 
-def test_title_note_and_table_are_told(page):
+def test_title_and_table_are_told(page):
     said = [text.strip() for text in page.text]
-    assert all(text in said for text in ("Evaluation <demo>", "A note & more.", "achieved", "0.12"))
+    assert all(text in said for text in ("Evaluation <demo>", "achieved", "0.12"))
 
 
 def test_the_table_gives_every_alpha_and_mean(tmp_path):
@@ -144,12 +141,6 @@ def test_a_run_without_noise_has_one_seed(data):
     assert all(len(of_latent) == 1 for of_latent in data["runs"][1]["strips"])
 
 
-def test_seeds_without_strips_are_left_out(tmp_path):
-    run = fake_evaluations.make_run(tmp_path, "one", 0, 1)._replace(noise_seeds=(0, 1, 2))
-    gallery.write(tmp_path, "One", [run], [], [])
-    assert '"seeds":[0],' in (tmp_path / "index.html").read_text()
-
-
 def test_json_is_strict_short_and_safe_inside_a_script():
     told = {
         "a": float("nan"),
@@ -160,31 +151,6 @@ def test_json_is_strict_short_and_safe_inside_a_script():
     text = gallery.strict_json(told)
     assert text == '{"a":null,"b":0.3333,"c":[3,0.0,null],"d":"\\u003c/script>\\u2028\\ud800"}'
     assert json.loads(text)["d"] == told["d"]
-
-
-@pytest.mark.parametrize("side", [16, 64, 130, 512])
-@pytest.mark.parametrize("alphas", [[-0.5, 0.0, 0.125], [0.0], np.linspace(-0.5, 0.5, 11).tolist()])
-def test_tiles_are_found_in_a_strip_to_the_pixel(side, alphas):
-    tiles = (
-        np.full((len(alphas), side, side, 3), 77, np.uint8)
-        + np.arange(len(alphas), dtype=np.uint8)[:, None, None, None]
-    )
-    strip = np.asarray(pictures.strip(tiles, alphas, [0.5] * len(alphas), title="a name"))
-    found = strip_boxes.boxes(strip.shape[1], strip.shape[0], len(alphas))
-    assert found["tile"] == side
-    for tile, left in zip(tiles, found["left"], strict=True):
-        cut = strip[found["top"] : found["top"] + side, left : left + side]
-        # below the score's plate
-        assert (cut[side // 2 :] == tile[side // 2 :]).all() if side > 40 else (cut[-1] == tile[-1]).all()
-        # the frame is right outside
-        assert (strip[found["top"] + side, left : left + side] != tile[-1]).any()
-        assert (strip[found["top"] + side - 1, left - 1] != tile[-1, 0]).any()
-
-
-def test_what_is_no_strip_has_no_tiles(tmp_path):
-    assert strip_boxes.boxes(300, 5, 11) is None
-    assert strip_boxes.boxes(301, 170, 11) is None
-    assert strip_boxes.of_file(tmp_path / "missing.png", 11) is None
 
 
 def test_a_page_is_replaced_whole(tmp_path):

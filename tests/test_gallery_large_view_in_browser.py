@@ -58,12 +58,12 @@ def test_the_large_view_tells_every_measure(shown):
         ["score", "0.57", "0.42", "+0.15"],
         ["redness", "0.25", "0.00", "+0.25"],
         ["object size", "–", "–", "–"],
-        ["identity", "0.88", "1.00", "−0.13"],
+        ["identity (cosine of features)", "0.88", "1.00", "−0.13"],
         ["class as judged", "3", "3", ""],
     ]
     shown.keyboard.press("ArrowLeft")
     # judges did not look there
-    assert "identity\t–\t1.00\t–" in shown.locator("#large-values").inner_text()
+    assert "identity (cosine of features)\t–\t1.00\t–" in shown.locator("#large-values").inner_text()
 
 
 def test_the_command_is_copied(open_page, written):

@@ -3,13 +3,10 @@
 import errno
 import io
 import json
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import jax
 import numpy as np
@@ -514,15 +511,15 @@ def test_killed_at_random_moments_a_thousand_images_are_all_there_once_and_whole
     words = tiny_runs.arguments(config(**fields), tmp_path / "run", "generate")
     command, folder = [sys.executable, "launch.py", *words], tmp_path / "run" / "generated" / "mine"
     moments = random.Random(0)
-    log, end = folder / "images-00000.jsonl", size(whole / "images-00000.jsonl")
+    log, end = folder / "images-00000.jsonl", tiny_runs.size(whole / "images-00000.jsonl")
     early = moments.uniform(0, 0.5)
-    kill(command, lambda seconds: seconds > early)  # while it starts; it may be done within two seconds
+    tiny_runs.kill(command, lambda seconds: seconds > early)  # while it starts; it may be done within two seconds
     midway = 0
     for written in sorted(moments.randrange(end * 3 // 4) for _ in range(4)):
-        kill(command, lambda _, written=written: size(log) > written)
-        midway += 0 < size(log) < end
+        tiny_runs.kill(command, lambda _, written=written: tiny_runs.size(log) > written)
+        midway += 0 < tiny_runs.size(log) < end
     assert midway >= 2  # on a busy machine one may come too late
-    kill(command, lambda _: size(log) >= end)  # while it writes the manifest, or just after
+    tiny_runs.kill(command, lambda _: tiny_runs.size(log) >= end)  # while it writes the manifest, or just after
     done = subprocess.run(command, cwd=tiny_runs.ROOT, capture_output=True, text=True, check=True)
     assert "look at" in done.stderr.splitlines()[-1]
     records = manifest(folder)
@@ -534,18 +531,3 @@ def test_killed_at_random_moments_a_thousand_images_are_all_there_once_and_whole
     assert len({image.tobytes() for image in images}) == len(images) == 1000
     for record in records if kind == "png" else ():
         assert sha256_of(folder / record["file"]) == record["sha256"]
-
-
-def kill(command, is_time) -> None:
-    """kill -9 when it is time, asked with the seconds since the start, unless the command ended well before."""
-    start = time.monotonic()
-    with subprocess.Popen(command, cwd=tiny_runs.ROOT, stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not is_time(time.monotonic() - start):
-            time.sleep(0.001)
-        process.kill()
-        _, told = process.communicate()
-    assert process.returncode in (0, -signal.SIGKILL), told
-
-
-def size(file) -> int:
-    return os.path.getsize(file) if file.exists() else 0

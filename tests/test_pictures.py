@@ -132,6 +132,35 @@ def test_as_many_alphas_and_scores_as_tiles():
         pictures.strip(tiles(64), ALPHAS, SCORES[:-1])
 
 
+@pytest.mark.parametrize("side", [16, 64, 130, 512])
+@pytest.mark.parametrize("alphas", [[-0.5, 0.0, 0.125], [0.0], np.linspace(-0.5, 0.5, 11).tolist()])
+def test_tiles_are_found_in_a_strip_to_the_pixel(tmp_path, side, alphas):
+    shown = (
+        np.full((len(alphas), side, side, 3), 77, np.uint8)
+        + np.arange(len(alphas), dtype=np.uint8)[:, None, None, None]
+    )
+    pictures.save(pictures.strip(shown, alphas, [0.5] * len(alphas), title="a name"), tmp_path / "strip.png")
+    strip = np.asarray(Image.open(tmp_path / "strip.png"))
+    found = pictures.layout_of(tmp_path / "strip.png", alphas)
+    assert found.tile == (side, side)
+    for tile, left in zip(shown, found.left, strict=True):
+        cut = strip[found.top : found.top + side, left : left + side]
+        # below the score's plate
+        assert (cut[side // 2 :] == tile[side // 2 :]).all() if side > 40 else (cut[-1] == tile[-1]).all()
+        # the frame is right outside
+        assert (strip[found.top + side, left : left + side] != tile[-1]).any()
+        assert (strip[found.top + side - 1, left - 1] != tile[-1, 0]).any()
+
+
+def test_what_is_no_strip_has_no_tiles(tmp_path):
+    for size in ((300, 5), (301, 170)):
+        Image.new("RGB", size).save(tmp_path / "other.png")
+        assert pictures.layout_of(tmp_path / "other.png", ALPHAS) is None
+    pictures.save(pictures.strip(tiles(64), ALPHAS, SCORES), tmp_path / "untitled.png")
+    assert pictures.layout_of(tmp_path / "untitled.png", ALPHAS) is None
+    assert pictures.layout_of(tmp_path / "missing.png", ALPHAS) is None
+
+
 @pytest.mark.parametrize("title", ["", "all strips"])
 def test_an_overview_stacks_strips_beside_their_labels(title):
     strips = [pictures.strip(tiles(64), ALPHAS, SCORES, title=name) for name in ("", "two")]

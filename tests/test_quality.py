@@ -6,10 +6,8 @@ import math
 import numpy as np
 import PIL.Image
 import pytest
-from scipy import linalg
 
-from latentjax.report import quality
-from latentjax.report.frechet import frechet, halves
+from latentjax.report import curves, quality, quality_figures
 
 ALPHAS = [-0.5, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
 JUDGED = [-0.5, -0.3, 0.0, 0.3, 0.5]
@@ -221,62 +219,39 @@ def test_the_same_strips_give_the_same_json():
     assert first == second
 
 
-# ---- the Frechet distance
-
-
-def gaussians(count, dimensions):
-    random = np.random.default_rng(1)
-    mixing = random.normal(size=(2, dimensions, dimensions)) / dimensions**0.5
-    return [
-        random.normal(size=(count, dimensions)) @ matrix + shift for matrix, shift in zip(mixing, (0, 0.3), strict=True)
-    ]
-
-
-@pytest.mark.parametrize(("count", "dimensions"), [(60, 12), (9, 12)])  # also fewer samples than dimensions
-def test_the_distance_is_that_of_the_matrix_root(count, dimensions):
-    first, second = gaussians(count, dimensions)
-    covariances = [np.cov(features.T) for features in (first, second)]
-    product = covariances[0] @ covariances[1]
-    root = np.sqrt(np.maximum(np.linalg.eigvals(product).real, 0)).sum()
-    if count > dimensions:  # sqrtm is of no use for singular matrices
-        assert root == pytest.approx(np.trace(linalg.sqrtm(product)).real)
-    expected = np.sum((first.mean(0) - second.mean(0)) ** 2) + sum(map(np.trace, covariances)) - 2 * root
-    assert frechet(first, second) == pytest.approx(expected, rel=1e-5)  # six digits are kept
-    assert frechet(second, first) == pytest.approx(frechet(first, second), rel=1e-5)
-
-
-def test_known_gaussians_have_the_distance_of_the_closed_form():
-    random = np.random.default_rng(2)
-    white = random.normal(size=(50, 3))
-    white -= white.mean(0)
-    white = white @ np.linalg.inv(np.linalg.cholesky(np.cov(white.T))).T  # mean 0, covariance 1, exactly
-    a, b, shift = np.array([1.0, 2.0, 3.0]), np.array([2.0, 0.5, 3.0]), np.array([1.0, 0.0, -2.0])
-    assert frechet(white * a, white[::-1] * b + shift) == pytest.approx(5 + ((a - b) ** 2).sum(), rel=1e-5)
-
-
-def test_a_set_is_at_no_distance_from_itself():
-    first, _ = gaussians(9, 12)
-    assert frechet(first, first) == 0
-
-
-def test_the_floor_is_what_chance_alone_gives():
-    first, _ = gaussians(60, 12)
-    assert 0 < halves(first) < frechet(first, first + 5)
-    assert halves(first[:3]) is None
-
-
 # ---- the figure
 
 
 def test_runs_with_different_judges_share_a_figure(tmp_path):
     runs = {"learned $x_1": measured(*judged_strips(), JUDGED), "_random": measured([strip("a", line(0.5, 0.1))])}
-    quality.draw(tmp_path / "quality.png", runs)
+    quality_figures.draw(tmp_path / "quality.png", runs)
     with PIL.Image.open(tmp_path / "quality.png") as image:
         colours = {colour for _, colour in image.convert("RGB").getcolors(maxcolors=2**24)}
     assert {(31, 119, 180), (255, 127, 14)} <= colours  # C0 and C1
 
 
+def test_runs_have_the_colours_and_markers_of_their_curves_also_beyond_ten(monkeypatch, tmp_path):
+    found = measured(*judged_strips(), JUDGED)
+    figures = []
+    monkeypatch.setattr(quality_figures, "write", lambda figure, path: figures.append(figure))
+    quality_figures.draw(tmp_path / "quality.png", {str(run): found for run in range(12)})
+    expected = [(curves.style(run)["color"], curves.style(run)["marker"]) for run in range(12)]
+    assert len(set(expected)) == 12
+    legend = figures[0].legends[0]
+    assert [(line.get_color(), line.get_marker()) for line in legend.legend_handles] == expected
+    panels = {axes.get_title(): axes for axes in figures[0].axes}
+    for title in (
+        "requested and achieved",
+        "identity kept",
+        "class kept",
+        "drift of the whole set",
+        "a held-out assessor",
+    ):
+        lines = [(line.get_color(), line.get_marker()) for line in panels[title].lines]
+        assert set(expected) <= set(lines), title
+
+
 def test_an_evaluation_without_zero_still_has_a_figure(tmp_path):
     found = quality.measure([strip("a", [0.4, 0.5])], [0.1, 0.2], [], {}, True)
-    quality.draw(tmp_path / "quality.png", {"a": found})
+    quality_figures.draw(tmp_path / "quality.png", {"a": found})
     assert (tmp_path / "quality.png").exists()

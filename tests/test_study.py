@@ -49,7 +49,9 @@ def evaluation(folder: pathlib.Path, latents: int = 4, side: int = 16, tile: int
             pictures.save(row_of(tiles, tile), folder / "sprites" / f"{stem}.jpg", 88)
             files = {"file": f"{stem}.png", "sprite": f"{stem}.jpg"}
             records.append(files | {"name": f"latent{i}", "noise_seed": noise})
-    (folder / "evaluation.json").write_text(json.dumps({"alphas": ALPHAS, "tile": tile}))
+    (folder / "evaluation.json").write_text(
+        json.dumps({"alphas": ALPHAS, "tile": tile, "strips": [each["file"] for each in records]})
+    )
     (folder / "strips.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return folder
 
@@ -149,7 +151,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path, sides):
     assert "has no alpha 0.2; it has -0.5, 0, 0.3" in refusal(study.of_evaluation, run, 0.2)
     assert "the original itself" in refusal(study.of_evaluation, run, 0.0)
     assert "it has [0, 3]" in refusal(study.of_evaluation, run, 0.3, noise_seed=1)
-    assert "is no evaluation" in refusal(study.of_evaluation, tmp_path, 0.3)
+    assert "is no finished evaluation" in refusal(study.of_evaluation, tmp_path, 0.3)
 
 
 def test_a_damaged_picture_leaves_nothing_behind(tmp_path, sides):

@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -111,3 +113,19 @@ def metrics(workdir: pathlib.Path) -> list[dict[str, float]]:
 def exported(workdir: pathlib.Path) -> dict[str, np.ndarray]:
     """Name to array of the run's transformer, through the public loader."""
     return {name: np.asarray(array) for name, array in weights.named(networks.load_transformer(workdir).state).items()}
+
+
+def kill(command: list[str], is_time: Callable[[float], bool]) -> None:
+    """kill -9 when it is time, asked with the seconds since the start, unless the command ended well before."""
+    start = time.monotonic()
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not is_time(time.monotonic() - start):
+            time.sleep(0.001)
+        process.kill()
+        _, told = process.communicate()
+    assert process.returncode in (0, -signal.SIGKILL), told
+
+
+def size(file: pathlib.Path) -> int:
+    """Of a file that may not be there yet."""
+    return os.path.getsize(file) if file.exists() else 0

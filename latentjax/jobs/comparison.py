@@ -10,6 +10,7 @@ from absl import logging
 
 from latentjax import distributed, latents
 from latentjax.errors import InputError
+from latentjax.files import told
 from latentjax.jobs.evaluation import FITTED, Evaluation, folder_of, transformer_of
 from latentjax.jobs.samples import Samples
 from latentjax.jobs.sweep import Measures
@@ -33,18 +34,21 @@ def entries_of(runs: tuple[Any, ...]) -> list[Entry]:
     """evaluate.runs: "pca", "runs/one", "one direction=runs/one".
 
     Raises:
-        InputError: one is no text, or two have one label.
+        InputError: one is no text, or two would have one folder.
     """
-    field, entries = "config.evaluate.runs", []
+    field, found = "config.evaluate.runs", dict[str, Entry]()
     for run in runs:
         if not isinstance(run, str) or not run:
             raise InputError(field, f"has {run!r}", "give texts: a method, a folder, or LABEL=either")
-        label, _, method = run.rpartition("=")
-        entries.append(Entry(label or pathlib.PurePath(method).name, method))
-    folders = [entry.folder for entry in entries]
-    if twice := [entry.label for entry in entries if folders.count(entry.folder) > 1]:
-        raise InputError(field, f"has the label {twice[0]!r} twice", 'give each its own: "LABEL=FOLDER"')
-    return entries
+        label, equals, method = run.partition("=")
+        if not equals or pathlib.Path(run).exists():  # a folder's name may have a "="
+            label, method = pathlib.Path(run).resolve().name if pathlib.Path(run).exists() else run, run
+        entry = Entry(label, method)
+        if other := found.get(entry.folder):
+            what = f"has the labels {other.label!r} and {label!r}, which name one folder"
+            raise InputError(field, what, 'give each its own: "LABEL=FOLDER"')
+        found[entry.folder] = entry
+    return list(found.values())
 
 
 class Prepared(NamedTuple):
@@ -54,6 +58,14 @@ class Prepared(NamedTuple):
     evaluation: Evaluation
     params: Any
     step: int | None
+
+    def folder(self, direction: int) -> pathlib.Path:
+        """Of one of its directions."""
+        return self.evaluation.folder(self.step, direction)
+
+    def name(self, direction: int) -> str:
+        """The label, with the direction where there are several."""
+        return f"{self.label} direction {direction}" if len(self.evaluation.directions) > 1 else self.label
 
 
 def prepare(bench: Workbench, entries: list[Entry], folder: pathlib.Path) -> list[Prepared]:
@@ -84,20 +96,20 @@ def run(bench: Workbench) -> None:
     Raises:
         InputError: an entry is wrong, or a folder is of something else.
     """
-    entries, folder = entries_of(bench.config.evaluate.runs), folder_of(bench)
-    if (folder / "grids").exists():
+    entries, folder = entries_of(bench.config.evaluate.runs), folder_of(bench, made="compared")
+    if (folder / "evaluation.json").exists():
         raise InputError(folder, "holds the evaluation of one run", "choose another --config.evaluate.name")
     prepared = prepare(bench, entries, folder)
     bench.create()
-    folders: dict[str, pathlib.Path] = {}
-    for each in prepared:
-        for direction in each.evaluation.directions:
-            several = len(each.evaluation.directions) > 1
-            own = each.evaluation.folder(each.step, direction)
-            facts, records = each.evaluation.fill(each.params, direction, own)
-            evaluation.report(own, facts, records, page=False)
-            folders[each.label + (f" {direction}" if several else "")] = own
-    summary = evaluation.write_comparison(folder, folders)
+    with told(folder):
+        parts = [(each, direction) for each in prepared for direction in each.evaluation.directions]
+        for each, direction in parts:  # what was fitted is kept before the first picture is made
+            each.evaluation.open(each.params, direction, each.folder(direction))
+        for each, direction in parts:
+            facts, records = each.evaluation.fill(each.params, direction, each.folder(direction))
+            evaluation.report(each.folder(direction), facts, records, page=False)
+        folders = {each.name(direction): each.folder(direction) for each, direction in parts}
+        summary = evaluation.write_comparison(folder, folders)
     for label, each in summary["runs"].items():
         logging.info("%s: achieved %s", label, "-" if each["achieved"] is None else f"{each['achieved']:.3f}")
     logging.info("look at %s", folder / "index.html")

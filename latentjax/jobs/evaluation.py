@@ -12,16 +12,20 @@ from tqdm import tqdm
 
 from latentjax import config as configs
 from latentjax import latents, networks, pictures, precision, weights
+from latentjax.config_checks import METHODS
 from latentjax.errors import InputError
+from latentjax.files import told
 from latentjax.jobs import methods
 from latentjax.jobs.samples import Samples
 from latentjax.jobs.sweep import Measures, Sweep
 from latentjax.jobs.workbench import Workbench
 from latentjax.latents import Latent
+from latentjax.networks import identity_of
 from latentjax.overlap import in_threads
 from latentjax.report import strips as written
 from latentjax.report.evaluation import finished_strips, log_result, open_folder, report, write_strips
 from latentjax.report.strips import Strip, Swept
+from latentjax.run_folder import refuse_other_facts
 
 PREVIEWS = 4  # strips drawn while training
 # what a direction that is fitted to samples depends on, beside the run's own config
@@ -80,11 +84,12 @@ class Evaluation:
         """
         for direction in self.directions:
             folder = self.folder(step, direction, untrained=untrained)
-            facts, records = self.fill(params, direction, folder)
-            log_result(folder, report(folder, facts, records))
+            with told(folder):
+                facts, records = self.fill(params, direction, folder)
+                log_result(folder, report(folder, facts, records))
 
-    def fill(self, params: Any, direction: int, folder: pathlib.Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """Makes the strips that a folder lacks; its facts, and the records of all its strips.
+    def open(self, params: Any, direction: int, folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Makes a folder and keeps in it what moves the latents; its facts, and the records of strips that are there.
 
         Raises:
             InputError: the folder holds an evaluation of something else.
@@ -93,6 +98,15 @@ class Evaluation:
         records = open_folder(folder, facts, self.strips, configs.plain(self.bench.config.evaluate))
         if self.transformer is not None:
             keep(folder / "transformer", self.transformer, params)
+        return facts, records
+
+    def fill(self, params: Any, direction: int, folder: pathlib.Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Makes the strips that a folder lacks; its facts, and the records of all its strips.
+
+        Raises:
+            InputError: the folder holds an evaluation of something else.
+        """
+        facts, records = self.open(params, direction, folder)
         # a latent file that was edited since is drawn anew
         missing = [strip for strip in self.strips if records.get(strip.file, {}).get("key") != strip.key]
         if len(missing) < len(self.strips):
@@ -146,6 +160,7 @@ class Evaluation:
 
         def write(swept: Swept) -> dict[str, Any]:
             record = written.write(folder, swept, self.alphas, original, self.tile, settings.jpeg_quality)
+            record["batch"] = self.sweep.batch  # of another size, it is another program with other last digits
             with lock:
                 log.write(json.dumps(record) + "\n")
                 log.flush()
@@ -166,7 +181,8 @@ class Evaluation:
         ascent = [settings.ascent_steps, settings.ascent_step_size]
         return {
             "alphas": [round(float(alpha), 6) for alpha in self.alphas],
-            "method": settings.method,
+            # a path may be written in several ways; what is there is told by its transformer
+            "method": settings.method if settings.method in METHODS else "learned",
             "mode": settings.mode,
             "move": settings.move,
             "format": [settings.format, settings.jpeg_quality] if settings.format == "jpeg" else settings.format,
@@ -182,13 +198,6 @@ class Evaluation:
             **self.sweep.measures.facts,
             **origins,
         }
-
-
-def identity_of(transformer: networks.LatentTransformer | None, params: Any) -> str:
-    """What tells one transformer from another: how it is defined, or its weights; empty without one."""
-    if transformer is None:
-        return ""
-    return transformer.source.get("definition") or weights.digest(jax.device_get(weights.named(params)))
 
 
 def keep(folder: pathlib.Path, transformer: networks.LatentTransformer, params: Any) -> None:
@@ -213,20 +222,27 @@ def transformer_of(
     """
     settings, header, kept = bench.config.evaluate, folder / "evaluation.json", folder / "transformer"
     if settings.method in FITTED and not settings.plus and header.exists() and kept.exists():
-        known = json.loads(header.read_text(encoding="utf-8"))["evaluate"]
-        if all(known.get(field) == settings[field] for field in FITTED_BY):
+        known = refuse_other_facts(header, {}, "--config.evaluate.name").get("evaluate")
+        if isinstance(known, dict) and all(known.get(field) == settings[field] for field in FITTED_BY):
             return networks.load_transformer(kept)
     return methods.transformer_of(bench, samples=samples)
 
 
-def folder_of(bench: Workbench, step: int | None = None) -> pathlib.Path:
-    """evaluation/NAME: evaluate.name, or where the latents are from, the step or method, and how they move."""
+def folder_of(bench: Workbench, step: int | None = None, made: str = "") -> pathlib.Path:
+    """evaluation/NAME: evaluate.name, or where the latents are from, what made it, and how they move.
+
+    Args:
+        bench: the job's tools.
+        step: how long a learned map was trained.
+        made: what made it; by default the step, or the method.
+    """
     settings = bench.config.evaluate
     source = pathlib.Path(settings.latents).name if settings.latents else "sampled"
-    made = [settings.method] if settings.method != "learned" else [] if step is None else [str(step)]
-    made = ["compared"] if settings.runs else made
+    if not made:
+        made = settings.method if settings.method != "learned" else "" if step is None else str(step)
     how = [f"{settings.move}_only"] * (settings.move != "both") + ["iterative"] * (settings.mode == "iterative")
-    return bench.folder.path / "evaluation" / (settings.name or latents.safe_name("-".join([source, *made, *how])))
+    name = settings.name or latents.safe_name("-".join(filter(None, [source, made, *how])))
+    return bench.folder.path / "evaluation" / name
 
 
 def strips_of(bench: Workbench) -> list[Strip]:

@@ -118,9 +118,8 @@ def directions_of(studio: Studio) -> dict[str, LatentTransformer]:
     return found
 
 
-def export(studio: Studio, folder: pathlib.Path) -> None:
+def export(directions: dict[str, LatentTransformer], studio: Studio, folder: pathlib.Path) -> None:
     """Writes directions/, transformer folders all of them, and tells how one is evaluated."""
-    directions = directions_of(studio)
     for name, direction in directions.items():
         fixed_directions.save(direction, folder / "directions" / name, replace=True)
     first = next(iter(directions))
@@ -185,6 +184,7 @@ def run(config: ConfigDict, workdir: str) -> None:
     sizes = (settings.components, settings.perplexity, settings.clusters)
     found = exploration.made(vectors, *sizes, settings.seed)
     told = explored(config, f"Map of {folder.name}: {len(points)} latents", points, found)
+    directions = directions_of(studio) if studio is not None and settings.directions else {}
     (run_folder if studio is None else studio).create()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -197,6 +197,6 @@ def run(config: ConfigDict, workdir: str) -> None:
         raise InputError(folder, what, "mend that, and run the same command again to go on") from error
     variance = 100 * sum(summary["explained_variance"])
     logging.info("%d components keep %.0f %% of the variance", len(summary["explained_variance"]), variance)
-    if studio is not None and settings.directions:
-        export(studio, folder)
+    if studio is not None and directions:
+        export(directions, studio, folder)
     logging.info("look at %s", folder / "index.html")

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from latentjax import latents, networks
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
+from latentjax.files import told
 from latentjax.generated import GeneratedSet, Picture
 from latentjax.jobs import methods, replay
 from latentjax.jobs.imaging import Imaging
@@ -128,11 +129,8 @@ def run(config: ConfigDict, workdir: str) -> None:
     target = GeneratedSet(folder, generation.facts, generation.total, config.generate, process)
     target.check()
     studio.create()
-    try:
+    with told(folder):
         fill(target, generation)
-    except OSError as error:
-        what = f"cannot be written ({error.strerror or error})"
-        raise InputError(folder, what, "mend that, and run the same command again to go on") from error
 
 
 def fill(target: GeneratedSet, generation: Generation) -> None:

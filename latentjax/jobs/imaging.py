@@ -10,9 +10,9 @@ import numpy as np
 from latentjax import distributed, latents, networks, pictures, precision
 from latentjax.generated import Picture
 from latentjax.jobs import methods
-from latentjax.jobs.evaluation import identity_of
 from latentjax.jobs.sweep import per_sample
 from latentjax.jobs.workbench import Studio
+from latentjax.networks import identity_of
 from latentjax.overlap import ahead
 
 

@@ -24,21 +24,18 @@ from latentjax.unsupervised_directions import KINDS, first, pca, sefa
 PCA_LATENTS = 2048  # at most: the time grows with their cube
 
 
-def transformer_of(
-    bench: Workbench, method: str | None = None, samples: Samples | None = None
-) -> networks.LatentTransformer | None:
+def transformer_of(bench: Workbench, samples: Samples | None = None) -> networks.LatentTransformer | None:
     """What moves the latents; None for gradient ascent. A learned one has its steps in source["step"].
 
     Args:
-        bench: the job's tools.
-        method: as evaluate.method, or a run or transformer folder; None: evaluate.method.
+        bench: the job's tools; evaluate.method may also be a run or transformer folder.
         samples: what is scored for directions, to be shared by calls; None: scored for this one.
 
     Raises:
         InputError: there is no such transformer, or what a direction is to be fitted on is wrong.
     """
     settings, generator = bench.config.evaluate, bench.generator
-    method, samples = str(method or settings.method), samples or Samples(bench)
+    method, samples = settings.method, samples or Samples(bench)
     if method == "ascent":
         return None
     if method == "learned":

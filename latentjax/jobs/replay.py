@@ -1,5 +1,6 @@
 """One tile of an evaluation made again, by the program that made it."""
 
+import copy
 import json
 import pathlib
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from latentjax import config as configs
 from latentjax import distributed, networks, pictures
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
+from latentjax.files import told
 from latentjax.generated import written
 from latentjax.jobs.evaluation import Evaluation
 from latentjax.jobs.workbench import prepare
@@ -27,6 +29,12 @@ class Tile(NamedTuple):
     folder: pathlib.Path
     line: dict[str, Any]
     facts: dict[str, Any]  # evaluation.json
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The config's evaluate group under which it was made."""
+        settings = {f"evaluate.{name}": configs.tuples(value) for name, value in self.facts["evaluate"].items()}
+        return settings | {"evaluate.batch_size": self.line["batch"]}
 
     @property
     def name(self) -> str:
@@ -51,7 +59,7 @@ def find(wanted: str, workdir: pathlib.Path) -> Tile:
             raise InputError(FIELD, f"asks for line {number} of {len(lines)} of {manifest}", todo)
         facts = dict(json.loads((manifest.parent / "evaluation.json").read_text(encoding="utf-8")))
         tile = Tile(manifest.parent, dict(json.loads(lines[int(number) - 1])), facts)
-        _ = tile.name, facts["evaluate"], facts["direction"], tile.line["tile_sha256"]
+        _ = tile.name, tile.settings, facts["direction"], tile.line["tile_sha256"]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(manifest, f"is no evaluation's ({error!r:.200})", todo) from error
     return tile
@@ -67,9 +75,13 @@ def run(config: ConfigDict, workdir: str) -> None:
         InputError: there is no such tile, or the networks or latents are no longer those of the evaluation.
     """
     tile = find(config.generate.tile, pathlib.Path(workdir))
-    settings = {f"evaluate.{name}": value for name, value in tile.facts["evaluate"].items()}
-    config.update_from_flattened_dict({name: configs.tuples(value) for name, value in settings.items()})
-    bench = prepare(config, workdir)
+    own = copy.deepcopy(config)
+    try:
+        own.update_from_flattened_dict(tile.settings)
+    except (KeyError, TypeError, AttributeError) as error:
+        todo = "evaluate again, under another --config.evaluate.name"
+        raise InputError(tile.folder, f"is of another version of latentjax ({error!r:.200})", todo) from error
+    bench = prepare(own, workdir)
     kept = tile.folder / "transformer"
     transformer = networks.load_transformer(kept) if kept.exists() else None
     evaluation = Evaluation(bench, transformer, within=tile.folder)
@@ -84,8 +96,8 @@ def run(config: ConfigDict, workdir: str) -> None:
     (swept,) = evaluation.sweep(params, found, tile.facts["direction"])
     image = swept.tiles[tile.facts["alphas"].index(tile.line["alpha"])]
     folder = bench.folder.path / "generated" / "tiles"
-    bench.create()
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures.save(Image.fromarray(image), folder / tile.name)
+    with told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        pictures.save(Image.fromarray(image), folder / tile.name)
     same = pixels_sha256(image) == tile.line["tile_sha256"]
     logging.info("%s: %s", folder / tile.name, "every pixel as in the evaluation" if same else DIFFERENT)

@@ -5,90 +5,30 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from latentjax.errors import InputError
 from latentjax.files import write_json
 from latentjax.report import curves, figures, statistics
-from latentjax.report.strips import finished
+from latentjax.report.finished_runs import Latent, Run, by_common_latents, notes_of, read_alike
 
 SAMPLES = 10_000  # of the tests: with 1,000, no p of 28 pairs could stay below .05 after its correction
 SEED = 0
 STRIPS = 3  # latents in strips.png
-# facts without which numbers cannot be compared
-SAME = ("alphas", "generator", "assessor", "score", "properties", "masks")
 
 HEAD = [
-    *("run", "achieved", "95 %", "limit", "monotone strips", "likeness at ±0.3", "class kept at ±0.3"),
+    *("run", "achieved", "95 %", "limit", "monotone strips", "identity at ±0.3", "class kept at ±0.3"),
     *("drift at ±0.3", "held-out achieved"),
 ]
 DIFFERENCES = ["run", "other run", "difference of achieved", "95 %", "p", "p, Holm"]
 
-Latent = tuple[str, str]
-
-
-class Run(NamedTuple):
-    """A finished evaluation.
-
-    Attributes:
-        folder: where it is.
-        facts: of evaluation.json.
-        summary: of summary.json.
-        records: of strips.jsonl, in the order of evaluation.json.
-    """
-
-    folder: pathlib.Path
-    facts: dict[str, Any]
-    summary: dict[str, Any]
-    records: list[dict[str, Any]]
-
-    @property
-    def latents(self) -> list[Latent]:
-        """Name and content of each strip's latent."""
-        return [(record["name"], record["key"].rpartition(":")[0]) for record in self.records]
-
-    def measured(self) -> dict[str, np.ndarray]:
-        """Name -> values [N, A] of the strips."""
-        names = list(self.records[0]["measured"])
-        return {name: np.array([record["measured"][name] for record in self.records], np.float64) for name in names}
-
-    def by_latent(self, latents: Sequence[Latent]) -> dict[str, np.ndarray]:
-        """Name -> means [L, A] over the complete strips of each of these latents, in their order."""
-        own = {latent: row for row, latent in enumerate(dict.fromkeys(self.latents))}
-        rows = [own[latent] for latent in latents]
-        return {name: statistics.by_latent(values, self.latents)[rows] for name, values in self.measured().items()}
-
-    def left_out(self) -> dict[str, int]:
-        """Name -> how many strips lack it at some alpha."""
-        return {name: len(values) - len(statistics.complete(values)) for name, values in self.measured().items()}
-
-    def strip_of(self, latent: Latent) -> pathlib.Path:
-        """Picture of the latent's first strip."""
-        return self.folder / "grids" / self.records[self.latents.index(latent)]["file"]
-
-
-def read(folder: pathlib.Path) -> Run:
-    """A finished evaluation.
-
-    Raises:
-        InputError: there is none, or it is damaged.
-    """
-    try:
-        facts, records = finished(folder)
-        run = Run(folder, facts, json.loads((folder / "summary.json").read_text()), records)
-        shapes = {values.shape for values in run.measured().values()}
-        if shapes != {(len(run.latents), len(facts["alphas"]))}:
-            raise ValueError(f"values of the shapes {shapes}")
-    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        what = f"is no finished evaluation ({error!r:.200})"
-        raise InputError(folder, what, "give a folder under evaluation/") from error
-    return run
-
 
 def write(folder: pathlib.Path, runs: Mapping[str, pathlib.Path], title: str) -> dict[str, Any]:
     """Writes curves.png, relative.png (where alpha = 0 is among the range), strips.png, comparison.json, summary.json.
+
+    A property's curves and means are of the latents that have it in all runs.
 
     Args:
         folder: of the comparison; made where it is missing.
@@ -96,25 +36,22 @@ def write(folder: pathlib.Path, runs: Mapping[str, pathlib.Path], title: str) ->
         title: above the figures.
 
     Returns:
-        The content of summary.json: alphas and latents; runs: {label: its summary.json}; strips: {label: number};
-        left_out: {label: {name: strips that lack it at some alpha, and are left out of it at all}}; achieved:
+        The content of summary.json: alphas and latents; runs: {label: its summary.json, but with properties of the
+        common latents: {name: {mean, ci95, latents}}}; strips: {label: number}; left_out: {label: {name: strips that
+        lack it at some alpha, and are left out of it at all}}; achieved:
         {label: {mean, ci95}} or None; differences: those of comparison.json, of the achieved change alone.
 
     Raises:
         InputError: no runs, one is not finished, or they are not of the same latents, alphas, generator, assessor
             and masks.
     """
-    found = {label: read(path) for label, path in runs.items()}
-    _refuse_others(found)
+    found = read_alike(runs)
     first = next(iter(found.values()))
-    latents, alphas = list(dict.fromkeys(first.latents)), first.facts["alphas"]
-    values = {label: run.by_latent(latents) for label, run in found.items()}
+    alphas, (latents, values) = first.facts["alphas"], by_common_latents(found)
     scores = {label: named["score"] for label, named in values.items()}
     achieved, pairs = compare(scores, alphas)
-    strips = {label: len(run.records) for label, run in found.items()}
-    left_out = {label: run.left_out() for label, run in found.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"title": title, "bounded": first.facts.get("bounded", True), "notes": curves.notes(strips, left_out)}
+    told = {"title": title, "bounded": first.bounded, "notes": notes_of(values)}
     curves.draw(folder / "curves.png", alphas, values, **told)
     if min(alphas) <= 0 <= max(alphas):
         curves.draw(folder / "relative.png", alphas, values, **told, relative=True)
@@ -125,14 +62,18 @@ def write(folder: pathlib.Path, runs: Mapping[str, pathlib.Path], title: str) ->
     write_json(folder / "comparison.json", {**common, "runs": places, "bootstrap": bootstrap, "differences": pairs})
     summary = {
         **common,
-        "runs": {label: run.summary for label, run in found.items()},
-        "strips": strips,
-        "left_out": left_out,
+        "runs": {label: run.summary | {"properties": _properties(values[label])} for label, run in found.items()},
+        "strips": {label: len(run.records) for label, run in found.items()},
+        "left_out": {label: run.left_out() for label, run in found.items()},
         "achieved": achieved,
         "differences": [{name: pair[name] for name in pair if name != "score"} for pair in pairs],
     }
     write_json(folder / "summary.json", summary)
     return summary
+
+
+def _properties(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return {name: statistics.mean_and_band(rows) for name, rows in values.items() if name != "score"}
 
 
 def folders(file: pathlib.Path) -> dict[str, str]:
@@ -145,19 +86,6 @@ def folders(file: pathlib.Path) -> dict[str, str]:
         return dict(json.loads(file.read_text())["runs"])
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise InputError(file, f"is damaged ({error!r:.200})", "compare its runs again") from error
-
-
-def _refuse_others(runs: Mapping[str, Run]) -> None:
-    if not runs:
-        raise InputError("comparison", "has no runs", "give at least one evaluation folder")
-    first = next(iter(runs.values()))
-    for run in runs.values():
-        other = [fact for fact in SAME if run.facts.get(fact) != first.facts.get(fact)]
-        other += ["latents"] if set(run.latents) != set(first.latents) else []
-        if other:
-            raise InputError(
-                run.folder, f"is of other {' and '.join(other)} than {first.folder}", "evaluate them alike"
-            )
 
 
 def compare(
@@ -206,8 +134,7 @@ def _draw_strips(
 ) -> None:
     """Strips of all runs for latents at even ranks of the first run's change, the most changed first."""
     first, alphas = next(iter(scores)), next(iter(runs.values())).facts["alphas"]
-    changes = scores[first][:, np.argmax(alphas)] - scores[first][:, np.argmin(alphas)]
-    ranked = np.argsort(-changes, kind="stable")
+    ranked = figures.most_changed(scores[first], alphas)
     groups = []
     for rank in figures.even_ranks(len(latents), STRIPS):
         latent = latents[ranked[rank]]
@@ -219,8 +146,8 @@ def _draw_strips(
 def table(summary: Mapping[str, Any]) -> list[list[str]]:
     """A comparison's runs in a few numbers: the row `HEAD`, then a row for each; "-" for what was not measured.
 
-    Likeness (cosine similarity of features to those of the original), class kept and drift are the means of what was
-    found at alpha = -.3 and .3.
+    Identity (cosine of features with those of the original), class kept and drift are the means of what was found at
+    alpha = -.3 and .3.
     """
     rows = [HEAD]
     for label, found in summary["runs"].items():

@@ -13,7 +13,7 @@ from absl import logging
 
 from latentjax.errors import InputError
 from latentjax.files import write_json, write_text
-from latentjax.report import comparison, curves, gallery, quality, statistics
+from latentjax.report import comparison, curves, gallery, quality, quality_figures, statistics
 from latentjax.report.strips import Strip, finished
 from latentjax.run_folder import refuse_other_facts
 
@@ -36,6 +36,8 @@ def finished_strips(folder: pathlib.Path, facts: dict[str, Any], strips: list[St
     Raises:
         InputError: it is of other weights, alphas or latents.
     """
+    if (folder / "comparison.json").exists():
+        raise InputError(folder, "holds a comparison of several runs", "choose another --config.evaluate.name")
     refuse_other_facts(folder / "evaluation.json", facts, "--config.evaluate.name")
     log = folder / "strips.jsonl"
     records = {}
@@ -107,7 +109,7 @@ def report(
         notes = curves.notes({folder.name: len(records)}, {folder.name: left_out})
         told = {"title": title, "bounded": facts["bounded"], "notes": notes}
         curves.draw(folder / "curves.png", facts["alphas"], {folder.name: drawn}, **told)
-        quality.draw(folder / "quality.png", {folder.name: summary["quality"]})
+        quality_figures.draw(folder / "quality.png", {folder.name: summary["quality"]})
         learned = f", by an assessor of {facts['origin']}" if "origin" in facts else ""
         shown = run_of(folder, folder.name, "", facts, records, summary)
         gallery.write(folder, f"Evaluation {folder.name}{learned}", [shown], FIGURES, table=[])
@@ -119,15 +121,21 @@ def run_of(
     folder: pathlib.Path, label: str, path: str, facts: dict[str, Any], records: list[dict[str, Any]], summary: Any
 ) -> gallery.Run:
     """An evaluation as the page shows it; `path` leads to it from the page."""
-    seeds = sorted({record["noise_seed"] for record in records})
-    # WORKDIR/evaluation/NAME, or NAME/RUN
-    depth = next((i for i, parent in enumerate(folder.parents) if parent.name == "evaluation"), 0)
-    workdir = folder.parents[depth + 1] if len(folder.parents) > depth + 1 else pathlib.Path()
-    tile = f"{folder.relative_to(workdir).as_posix()}/manifest.jsonl:"
-    words = ["python", "launch.py", "--job=generate", f"--workdir={workdir}", f"--config.generate.tile={tile}"]
+    # as it was given, where the command is typed in the same folder
+    given = folder if pathlib.Path("launch.py").exists() else folder.resolve()
+    parents = [parent for start in (given, given.resolve()) for parent in start.parents]
+    workdir = next((parent for parent in parents if (parent / "config.json").exists()), given.parent)
+    within = pathlib.Path(os.path.relpath(folder, workdir)).as_posix()
+    words = [
+        "python",
+        "launch.py",
+        "--job=generate",
+        f"--workdir={workdir}",
+        f"--config.generate.tile={within}/manifest.jsonl:",
+    ]
     command = shlex.join(words) + "{line}"
     judged = facts["judged_alphas"]
-    return gallery.Run(label, path, facts["alphas"], facts["tile"], seeds, records, summary, command, judged)
+    return gallery.Run(label, path, facts["alphas"], facts["tile"], records, summary, command, judged)
 
 
 def write_comparison(folder: pathlib.Path, folders: dict[str, pathlib.Path], name: str = "") -> dict[str, Any]:
@@ -146,7 +154,7 @@ def write_comparison(folder: pathlib.Path, folders: dict[str, pathlib.Path], nam
     """
     name = name or folder.name
     summary = comparison.write(folder, folders, name)
-    quality.draw(folder / "quality.png", {label: each["quality"] for label, each in summary["runs"].items()})
+    quality_figures.draw(folder / "quality.png", {label: each["quality"] for label, each in summary["runs"].items()})
     shown, origins = [], set()
     for label, path in folders.items():
         facts, records = finished(path)
@@ -189,7 +197,7 @@ def write_tables(folder: pathlib.Path, facts: dict[str, Any], records: list[dict
         for i, alpha in enumerate(facts["alphas"]):
             tile = {"name": record["name"], "noise_seed": record["noise_seed"], "alpha": alpha}
             rows.writerow([*tile.values(), *(record["measured"][name][i] for name in names)])
-            made = {"strip": record["file"], "tile_sha256": record["tiles"][i]}
+            made = {"strip": record["file"], "batch": record["batch"], "tile_sha256": record["tiles"][i]}
             manifest.append(tile | {"latent": record["latent"], **hashes, **made})
     write_text(folder / "scores.csv", table.getvalue())
     write_text(folder / "manifest.jsonl", "".join(json.dumps(line) + "\n" for line in manifest))

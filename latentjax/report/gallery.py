@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from latentjax.report import pages, strip_boxes
+from latentjax import pictures
+from latentjax.report import pages
 
 STYLE = "gallery.css"
 SCRIPTS = ("gallery_data.js", "gallery_tiles.js", "gallery_large.js", "gallery.js")
@@ -25,7 +26,6 @@ class Run(NamedTuple):
         path: URL prefix of its evaluation folder, relative to the page: "" or "svm/".
         alphas: in the order of the sprites' tiles, which may be any.
         tile: width and height of a sprite's tile in pixels.
-        noise_seeds: those that its strips have.
         records: of strips.jsonl, in its order.
         summary: the content of summary.json.
         command: makes one tile again; {line} stands for its line in manifest.jsonl, from 1.
@@ -36,7 +36,6 @@ class Run(NamedTuple):
     path: str
     alphas: Sequence[float]
     tile: int
-    noise_seeds: Sequence[int]
     records: Sequence[Mapping[str, Any]]
     summary: Mapping[str, Any]
     command: str
@@ -49,7 +48,6 @@ def write(
     runs: Sequence[Run],
     figures: Sequence[tuple[str, str]],
     table: Sequence[Sequence[str]],
-    note: str = "",
 ) -> None:
     """Writes index.html beside the files that it shows; it needs no server and no network.
 
@@ -59,13 +57,11 @@ def write(
         runs: at least one.
         figures: (file relative to the page, caption); those that are not there are left out.
         table: what the numbers say, its head row first; may be empty.
-        note: a paragraph under the heading.
     """
     pages.write(
         folder,
         "gallery.html",
         title=title,
-        note=note,
         runs=[_told(run) for run in runs],
         figures=[(address(file), caption) for file, caption in figures if (folder / file).exists()],
         table=table,
@@ -113,8 +109,7 @@ def _data(folder: pathlib.Path, runs: Sequence[Run]) -> dict[str, Any]:
 def _run(folder: pathlib.Path, run: Run, number: Mapping[str, int]) -> dict[str, Any]:
     """One run for the script: alphas ascend, `columns` says which tile of a sprite each of them is."""
     columns = np.argsort(np.asarray(run.alphas, np.float64), kind="stable").tolist()
-    found = {record["noise_seed"] for record in run.records}
-    seeds = [seed for seed in dict.fromkeys(run.noise_seeds) if seed in found]
+    seeds = sorted({record["noise_seed"] for record in run.records})
     strips: list[list[Any]] = [[None] * len(seeds) for _ in number]
     for i, record in enumerate(run.records):
         # lines of manifest.jsonl: the alphas of the first strip, then those of the second ...
@@ -153,7 +148,8 @@ def _grid(folder: pathlib.Path, run: Run) -> dict[str, Any] | None:
     if not run.records:
         return None
     file = folder / urllib.parse.unquote(run.path) / "grids" / run.records[0]["file"]
-    return strip_boxes.of_file(file, len(run.alphas))
+    found = pictures.layout_of(file, run.alphas)
+    return found and {"size": found.size, "tile": found.tile[0], "top": found.top, "left": found.left}
 
 
 def _told(run: Run) -> dict[str, Any]:

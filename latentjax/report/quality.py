@@ -11,10 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from latentjax.report import diversity, judged
-from latentjax.report.quality_figures import draw
 from latentjax.report.statistics import STEP, at, bootstrap_ci, by_latent, slopes
-
-__all__ = ["draw", "measure"]
 
 MOVING = 0.05  # mean change of the score for a unit of alpha, below which nothing halts
 MET = 0.05  # a request is met where the score changed by this much more or less at most

@@ -1,4 +1,4 @@
-"""The quality of edits as a figure: a panel for each thing that was measured, a colour for each run."""
+"""The quality of edits as a figure: a panel for each thing that was measured, runs as in curves.png."""
 
 import math
 import os
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from latentjax.report.curves import style
 from latentjax.report.drawing import drawable, legend, new_figure, write
 
 COLUMNS = 3
@@ -17,8 +18,8 @@ Quality = Mapping[str, Any]
 def _line(axes: Any, run: int, part: Quality, x: Any, y: Any, ci95: Any) -> None:
     """A line through means in the order of a part's alphas, with their bands."""
     x, y, band = _ascending(part, x, y, ci95)
-    axes.plot(x, y, color=f"C{run}", marker="o", markersize=3)
-    axes.errorbar(x, y, yerr=np.abs(band.T - y), color=f"C{run}", linewidth=0, elinewidth=1)
+    axes.plot(x, y, **style(run))
+    axes.errorbar(x, y, yerr=np.abs(band.T - y), color=style(run)["color"], linewidth=0, elinewidth=1)
 
 
 def _ascending(part: Quality, *fields: Any) -> list[np.ndarray]:
@@ -43,7 +44,7 @@ def _identity(axes: Any, parts: Mapping[int, Quality]) -> None:
     for run, part in parts.items():
         similarity = part["similarity"]
         _line(axes, run, part, part["change"], similarity["mean"], similarity["ci95"])
-    axes.set(xlabel="achieved change of the score", ylabel="similarity to alpha = 0 (cosine)")
+    axes.set(xlabel="achieved change of the score", ylabel="identity (cosine of features)")
 
 
 def _class_kept(axes: Any, parts: Mapping[int, Quality]) -> None:
@@ -56,7 +57,7 @@ def _class_kept(axes: Any, parts: Mapping[int, Quality]) -> None:
 def _drift(axes: Any, parts: Mapping[int, Quality]) -> None:
     for run, part in parts.items():
         alphas, distance = _ascending(part, part["alphas"], part["distance"])
-        axes.plot(alphas, distance, color=f"C{run}", marker="o", markersize=3)
+        axes.plot(alphas, distance, **style(run))
         if part["floor"] is not None:
             axes.axhline(part["floor"], color="grey", linestyle=":", linewidth=1)
     axes.set(xlabel="alpha (dotted: two halves of the unedited set)", ylabel="Frechet distance to the unedited set")
@@ -65,7 +66,7 @@ def _drift(axes: Any, parts: Mapping[int, Quality]) -> None:
 def _held_out(axes: Any, parts: Mapping[int, Quality]) -> None:
     for run, part in parts.items():
         first, change = _ascending(part, part["first_change"], part["change"])
-        axes.plot(first, change, color=f"C{run}", marker="o", markersize=3)
+        axes.plot(first, change, **style(run))
     _diagonal(axes)
     axes.set(xlabel="change of the score", ylabel="change of the held-out score")
 
@@ -75,7 +76,7 @@ def _failures(axes: Any, parts: Mapping[int, Quality]) -> None:
     width = BARS / len(parts)
     for i, (run, part) in enumerate(parts.items()):
         x = [classes.index(row["class"]) + (i - (len(parts) - 1) / 2) * width for row in part["by_class"]]
-        axes.bar(x, [row["share"] for row in part["by_class"]], width, color=f"C{run}")
+        axes.bar(x, [row["share"] for row in part["by_class"]], width, color=style(run)["color"])
     step = math.ceil(len(classes) / 20)  # of many classes, some have their number told
     axes.set_xticks(range(0, len(classes), step), classes[::step])
     axes.set(xlabel="class", ylabel="share of strips", ylim=(0, 1.03))
@@ -93,7 +94,7 @@ PANELS: tuple[tuple[str, str, Callable[[Any, Mapping[int, Quality]], None]], ...
 
 
 def draw(path: str | os.PathLike, qualities: Mapping[str, Quality]) -> str:
-    """Draws what was measured of the quality of one or several runs, one colour a run, as in `curves.draw`.
+    """Draws what was measured of the quality of one or several runs, each run in its `curves.style`.
 
     Args:
         path: the PNG to write; it appears only when complete.
@@ -126,8 +127,8 @@ def draw(path: str | os.PathLike, qualities: Mapping[str, Quality]) -> str:
 
 
 def _name_runs(figure: Any, labels: list[str]) -> None:
-    """The runs' colours, below the panels."""
+    """The runs' colours and markers, below the panels."""
     from matplotlib.lines import Line2D
 
-    lines = [Line2D([], [], color=f"C{run}", marker="o", markersize=3) for run in range(len(labels))]
+    lines = [Line2D([], [], **style(run)) for run in range(len(labels))]
     legend(figure, lines, labels, loc="outside lower center", ncols=COLUMNS)

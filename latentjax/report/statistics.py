@@ -1,7 +1,7 @@
-"""What an evaluation says in numbers: means over strips, their confidence bands, achieved against requested.
+"""What an evaluation says in numbers: means over latents, their confidence bands, achieved against requested.
 
-A strip is one latent with one noise along alpha. Latents are the units that the bands resample: the strips of one
-latent, which differ in their noise only, are no further evidence.
+A strip is one latent with one noise along alpha. Latents are the units that means weigh alike and bands resample: the
+strips of one latent, which differ in their noise only, are no further evidence.
 """
 
 import functools
@@ -163,15 +163,20 @@ def _achieved(scores: np.ndarray, alphas: np.ndarray, bounded: bool) -> tuple[fl
     return float(np.mean(changes)), limit
 
 
-def _band(values: np.ndarray, latents: Sequence[Hashable]) -> list[list[float]]:
-    return np.stack(bootstrap_ci(by_latent(values, latents)), axis=1).tolist()
+def mean_and_band(rows: np.ndarray) -> dict:
+    """{mean [A], ci95 [A, 2], latents}: over the complete rows of one row a latent [L, A]; None where there is none.
+
+    Rows with a NaN count nowhere, and are drawn all the same: bands of the same latents are of the same draws.
+    """
+    kept = complete(rows)
+    if not len(kept):
+        return {"mean": None, "ci95": None, "latents": 0}
+    band = np.stack(bootstrap_ci(rows), axis=1).tolist()
+    return {"mean": kept.mean(axis=0).tolist(), "ci95": band, "latents": len(kept)}
 
 
 def _property(values: np.ndarray, latents: Sequence[Hashable]) -> dict:
-    kept = complete(values)
-    if not len(kept):
-        return {"mean": None, "ci95": None, "strips": 0}
-    return {"mean": kept.mean(axis=0).tolist(), "ci95": _band(values, latents), "strips": len(kept)}
+    return mean_and_band(by_latent(values, latents)) | {"strips": len(complete(values))}
 
 
 def summarise(
@@ -194,14 +199,16 @@ def summarise(
 
     Returns:
         alphas (rounded to six decimals) and latents;
-        score: {mean, std, ci95}, each one value (or [lo, hi]) an alpha; std over strips, divided by N;
+        score: {mean, std, ci95}, each one value (or [lo, hi]) an alpha; the mean over latents of each one's mean over
+        its strips, here and below; std over strips, divided by N;
         achieved: (mean score at .3 - mean score at -.3) / .6, 1 when every change is what was asked for;
         achieved_limit: what it would be if every request were met as far as scores within [0, 1] allow, given
         the scores s at alpha = 0: the mean of clip(s + .3, 0, 1) - clip(s - .3, 0, 1), over .6; None where they
         may leave it;
         achieved_vs_requested: {alpha: mean change of the score from alpha = 0};
         monotone_share: share of strips whose score never falls as alpha grows;
-        properties: {name: {mean, ci95, strips}}, strips the number counted, the others None where it is 0.
+        properties: {name: {mean, ci95, latents, strips}}, the last two being the numbers of those counted; mean and
+        ci95 are None where they are 0.
         Scores at -.3, 0 and .3 are interpolated linearly where these are not among the alphas; what needs
         one outside their range is None.
 
@@ -218,17 +225,19 @@ def summarise(
         )
     # Adding 0 turns -0 into 0.
     alphas = [round(float(alpha), 6) + 0.0 for alpha in alphas]
-    achieved, limit = _achieved(scores, np.array(alphas), bounded)
-    start = at(0.0, np.array(alphas), scores)
-    changes = [None] * len(alphas) if start is None else (scores - start[:, None]).mean(axis=0).tolist()
+    rows = by_latent(scores, latents)
+    achieved, limit = _achieved(rows, np.array(alphas), bounded)
+    start = at(0.0, np.array(alphas), rows)
+    changes = [None] * len(alphas) if start is None else (rows - start[:, None]).mean(axis=0).tolist()
+    score = mean_and_band(rows)
     rises = np.diff(scores[:, np.argsort(alphas)], axis=1) >= 0
     return {
         "alphas": alphas,
         "latents": len(set(latents)),
         "score": {
-            "mean": scores.mean(axis=0).tolist(),
+            "mean": score["mean"],
             "std": scores.std(axis=0).tolist(),
-            "ci95": _band(scores, latents),
+            "ci95": score["ci95"],
         },
         "achieved": achieved,
         "achieved_limit": limit,

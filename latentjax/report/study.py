@@ -7,7 +7,7 @@ import io
 import json
 import math
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,8 @@ from latentjax.data import images
 from latentjax.data.examples import pictures_in
 from latentjax.errors import InputError
 from latentjax.files import refuse_existing, staged, write_json, write_text
-from latentjax.report import pages, strip_boxes
+from latentjax.report import pages
+from latentjax.report.strips import finished
 
 QUESTION = "Which is more creative?"
 MOST = 100  # pairs, unless another number is asked for
@@ -48,15 +49,6 @@ class Pair(NamedTuple):
 
     a: Side
     b: Side
-
-
-class Strip(NamedTuple):
-    """A strip of an evaluation: its picture in grids/, latent and row of tiles in sprites/."""
-
-    file: str
-    name: str
-    noise_seed: int
-    sprite: str
 
 
 class Study(NamedTuple):
@@ -113,28 +105,23 @@ def of_evaluation(
     Raises:
         InputError: no such evaluation, alpha or noise seed, or too few latents.
     """
-    try:
-        facts = json.loads((folder / "evaluation.json").read_text())
-        alphas, tile = [float(value) for value in facts["alphas"]], int(facts["tile"])
-        lines = [json.loads(line) for line in (folder / "strips.jsonl").read_text().splitlines()]
-        found = [Strip(*(record[name] for name in Strip._fields)) for record in lines]
-    except (OSError, ValueError, TypeError, LookupError) as error:
-        what = f"is no evaluation with sprites ({error!r:.200})"
-        raise InputError(folder, what, "give a folder under evaluation/, or run its evaluation again") from error
+    facts, strips = finished(folder)
+    if "tile" not in facts:
+        raise InputError(folder, "has no sprites", "run its evaluation again")
+    alphas = facts["alphas"]
     at = [_index_of(value, alphas, folder) for value in (alpha, 0.0)]
     if at[0] == at[1]:
         raise InputError("--alpha", "is 0, the original itself", "give another alpha of the evaluation")
-    strips = dict(sorted((strip.file, strip) for strip in found)).values()  # of one made anew, the last line counts
-    seeds = [strip.noise_seed for strip in strips]
+    seeds = [strip["noise_seed"] for strip in strips]
     wanted = min(seeds, default=0) if noise_seed is None else noise_seed
-    kept = [strip for strip in strips if strip.noise_seed == wanted]
+    kept = [strip for strip in strips if strip["noise_seed"] == wanted]
     if not kept:
         raise InputError("--noise-seed", f"{wanted} is not in {folder}", f"it has {sorted(set(seeds))}")
     order = np.random.default_rng((seed, 0)).permutation(len(kept))[: _number_of(count, len(kept))]
     pairs = []
     for strip in (kept[i] for i in order):
-        cut = functools.partial(_tile, folder, strip, len(alphas), tile)
-        edited, original = (Side(f"{strip.name} at alpha {alphas[i]:g}", functools.partial(cut, i)) for i in at)
+        cut = functools.partial(_tile, folder, strip, alphas, facts["tile"])
+        edited, original = (Side(f"{strip['name']} at alpha {alphas[i]:g}", functools.partial(cut, i)) for i in at)
         pairs.append(Pair(edited, original))
     return Study(pairs, f"edited, alpha {alphas[at[0]]:+g} ({folder})", "original")
 
@@ -227,18 +214,20 @@ def _picture(path: pathlib.Path) -> Image.Image:
         raise InputError(error.where, error.what, MEND) from error
 
 
-def _tile(folder: pathlib.Path, strip: Strip, count: int, tile: int, index: int) -> Image.Image:
-    """One of the `count` tiles of a strip, without anything drawn over it."""
-    path = folder / "grids" / strip.file
-    found = strip_boxes.of_file(path, count)
-    if found is not None and found["tile"] > tile and found["tile"] >= SMALLEST:
-        side, left, top = found["tile"], found["left"][index], found["top"]
-        cut = math.ceil(BADGE * side)
+def _tile(
+    folder: pathlib.Path, strip: Mapping[str, Any], alphas: Sequence[float], tile: int, index: int
+) -> Image.Image:
+    """One of the tiles of a strip, by its record, without anything drawn over it."""
+    path = folder / "grids" / strip["file"]
+    found = pictures.layout_of(path, alphas)
+    side = 0 if found is None else found.tile[0]
+    if found is not None and side > tile and side >= SMALLEST:
+        left, top, cut = found.left[index], found.top, math.ceil(BADGE * side)
         return _picture(path).crop((left + cut // 2, top + cut, left + cut // 2 + side - cut, top + side))
-    path = folder / "sprites" / strip.sprite
+    path = folder / "sprites" / strip["sprite"]
     row = _picture(path)
-    if row.size != (count * tile, tile):
-        what = f"has {row.width} x {row.height} pixels, not {count} tiles of {tile}"
+    if row.size != (len(alphas) * tile, tile):
+        what = f"has {row.width} x {row.height} pixels, not {len(alphas)} tiles of {tile}"
         raise InputError(path, what, "run its evaluation again")
     return row.crop((index * tile, 0, (index + 1) * tile, tile))
 

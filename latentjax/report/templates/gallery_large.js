@@ -34,12 +34,13 @@ function drawLarge() {
 
 // Each measure here and at the original, and what the judges say where they looked.
 function drawValues({ run, strip, alpha }) {
+  const said = { class: "class as judged", identity: "identity (cosine of features)" };
   const start = nearest(run, 0);
   const row = (name, values) => {
     const [here, original] = [values[alpha], values[start]];
     const change = [here, original].includes(null) ? "–" : signed(here - original);
     const cells = name === "class" ? [here ?? "–", original ?? "–", ""] : [number(here), number(original), change];
-    return make("tr", {}, make("th", { scope: "row", textContent: name === "class" ? "class as judged" : name }),
+    return make("tr", {}, make("th", { scope: "row", textContent: said[name] ?? name }),
       ...cells.map(textContent => make("td", { textContent })));
   };
   const head = make("tr", {}, ...["", "here", "original", "change"].map(text => make("th", { scope: "col", textContent: text })));

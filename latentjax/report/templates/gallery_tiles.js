@@ -124,6 +124,8 @@ function draggable(container, latentOf, moved) {
   const stop = () => {
     drag?.picture.classList.remove("held");
     drag = null;
+    // the click that ends a drag comes before this; a later one, which a screen reader makes without a finger, counts
+    setTimeout(() => (container.dataset.justDragged = ""));
   };
   container.addEventListener("pointerdown", event => {
     const picture = event.target.closest(".picture");
