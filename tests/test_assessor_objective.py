@@ -122,6 +122,7 @@ def test_a_student_learns_colours(small, bfloat16):
     assert {leaf.dtype for leaf in jax.tree.leaves((state.params, state.statistics))} == {jnp.dtype("float32")}
 
 
+@pytest.mark.slow
 def test_each_step_draws_anew_from_seed_and_step(small):
     settings = {"noise": 0.5, "flip": True, "dropout": 0.5, "drop_connect": 0.5}
     batch = colours(8)

@@ -92,6 +92,7 @@ def test_run_again_it_makes_and_fits_nothing(finished, config, monkeypatch):
     assert (finished / "summary.json").read_bytes() == summary
 
 
+@pytest.mark.slow
 def test_stopped_in_its_first_run_it_does_not_fit_again(finished, config, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
@@ -115,6 +116,7 @@ def test_a_tile_of_one_of_its_runs_is_made_again_exactly(finished, config, run, 
     assert (workdir / "config.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_training_evaluates_what_was_learned_and_leaves_the_comparison_its_name(config, tmp_path):
     c = config(train__num_steps=2, evaluate__name="", evaluate__runs=("learned", "random"))
     c.transformer.weights = ""
@@ -133,6 +135,7 @@ def test_the_evaluation_of_one_run_does_not_go_into_its_folder(finished, config)
     assert (finished / "index.html").read_bytes() == page
 
 
+@pytest.mark.slow
 def test_a_path_may_be_written_in_another_way(finished, config, one, monkeypatch):
     monkeypatch.setattr(sweeps.Sweep, "_measure", lambda *_: pytest.fail("something was computed"))
     evaluate.run(config(evaluate__runs=(*RUNS, f"one direction={one}/")), str(finished.parent.parent))

@@ -11,7 +11,7 @@ from configs import demo
 from latentjax import latents
 from latentjax.assessors.image_property import calibrate
 from latentjax.errors import InputError
-from latentjax.jobs import train
+from latentjax.jobs import evaluate, train
 
 
 @pytest.mark.slow
@@ -28,6 +28,22 @@ def test_the_demo_reaches_what_the_readme_states(tmp_path):
     assert (np.diff(after["score"]["mean"]) > 0).all()
     assert before["achieved"] < 0.2
     assert after["achieved"] >= 0.7
+    # few latents, one noise: the comparison of the README without its one direction
+    config = demo.get_config("compare")
+    runs = [run for run in config.evaluate.runs if "=" not in run]
+    config.evaluate.update({"runs": tuple(runs), "count": 4, "noise_seeds": (0, 1), "ascent_steps": 3})
+    config.train.samples_every = 0
+    evaluate.run(config, str(tmp_path / "demo"))
+    folder = tmp_path / "demo" / "evaluation" / "sampled-compared"
+    found = json.loads((folder / "summary.json").read_text())["runs"]
+    assert list(found) == runs == ["learned", "ascent", "svm", "pca", "sefa", "random"]
+    for run in ("learned", "ascent", "svm"):
+        assert found[run]["achieved"] > 0.5
+        held_out, identity = found[run]["quality"]["held_out"], found[run]["quality"]["identity"]
+        assert held_out["achieved"] > 0.3  # chroma, which no run was made with, rises too
+        assert identity["similarity"]["mean"][1] > 0.999 > max(identity["similarity"]["mean"][::2])
+    assert abs(found["random"]["achieved"]) < 0.3
+    assert len(list((folder / "learned" / "sprites").iterdir())) == 8
 
 
 @pytest.mark.slow

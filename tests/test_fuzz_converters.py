@@ -113,6 +113,7 @@ def test_what_goes_wrong_is_noticed_and_kept(tmp_path, monkeypatch, read, said):
             assert kept.read() == damaged_files.mutant(valid, 1, failure.index).data
 
 
+@pytest.mark.slow
 def test_the_command_tells_the_counts_and_ends_with_0():
     arguments = [sys.executable, "-m", "tests.fuzz_converters", "--count=30", "--seed=5", "--minutes=2"]
     done = subprocess.run(arguments, capture_output=True, text=True)
@@ -136,6 +137,7 @@ sys.exit(fuzz_converters.main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="needs Linux to limit memory")
 def test_the_command_limits_memory_and_tells_failures(tmp_path):
     arguments = [sys.executable, "-c", HUNGRY, "--count=2", "--seed=5", "--first=7", "--minutes=2"]

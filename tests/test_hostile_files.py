@@ -287,6 +287,7 @@ for path in sys.stdin.read().splitlines():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="needs Linux to limit memory")
 def test_the_command_refuses_all_of_them_with_exit_code_2_and_less_than_a_gigabyte(tmp_path):
     for name, (write, _) in HOSTILE.items():

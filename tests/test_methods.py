@@ -220,6 +220,7 @@ def test_a_published_transformer_is_evaluated_without_training(generator, tmp_pa
 # ---- kept scores
 
 
+@pytest.mark.slow
 def test_an_edit_keeps_what_it_is_asked_to_keep(generator, tmp_path):
     """Asked for more colour and for the colour there was, it hardly changes it."""
     terms = ({"weights": "embedded:colourfulness", "centre": 3.76, "slope": 5.33},)

@@ -30,6 +30,7 @@ def test_images_are_close_to_float32s():
     assert np.abs(images - exact).max() > 0
 
 
+@pytest.mark.slow
 def test_scores_are_close_to_float32s():
     model = efficientnet.EfficientNet("b0", num_classes=2).eval()
     fixtures.randomise(model, seed=2)

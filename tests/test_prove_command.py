@@ -93,6 +93,7 @@ def test_a_right_network_is_proven_and_the_certificate_is_kept(place, short_asse
     latentjax.load_generator("model")
 
 
+@pytest.mark.slow
 def test_a_wrong_network_ends_with_1_and_is_not_proven(place, short_assessors, monkeypatch, capsys):
     right = generators.dcgan.FixedNorm
     monkeypatch.setattr(generators.dcgan, "FixedNorm", lambda width, _, **rest: right(width, 1e-4, **rest))

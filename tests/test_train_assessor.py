@@ -158,6 +158,7 @@ def test_the_best_is_exported_and_not_the_last(pictures, tmp_path, monkeypatch):
     assert latentjax.load_assessor(tmp_path / "run" / "assessor").source["step"] == 16
 
 
+@pytest.mark.slow
 def test_it_stops_early_when_nothing_gets_better(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(train_assessor.classification, "selection", lambda measured: 0.5)
     c = config(pictures, assessor_training__patience=1, assessor_training__num_steps=80)
@@ -181,6 +182,7 @@ def test_patience_counts_validations_since_the_best(tmp_path, scores, patience, 
     assert not validations.stale(0)
 
 
+@pytest.mark.slow
 def test_a_regression_scores_in_the_labels_own_unit(tmp_path):
     names = paint(tmp_path / "pictures", 60, 0, seed=5)
     values = []
@@ -205,6 +207,7 @@ def test_a_regression_scores_in_the_labels_own_unit(tmp_path):
     assert float(assessor(image[None])[0]) == pytest.approx(values[0], abs=3 * np.std(values))
 
 
+@pytest.mark.slow
 def test_calibrate_gives_the_head_the_temperature_that_fits(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(train_assessor.classification, "temperature", lambda *_: 2.0)
     images = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
@@ -217,6 +220,7 @@ def test_calibrate_gives_the_head_the_temperature_that_fits(pictures, tmp_path, 
     assert np.abs(logits[0] / 2 - logits[1]).max() <= 1e-6
 
 
+@pytest.mark.slow
 def test_it_starts_from_converted_weights_with_a_new_head(pictures, finished, tmp_path):
     two = tmp_path / "two"
     for colour in (0, 1):
@@ -246,6 +250,7 @@ sys.exit(launch.main())
 """
 
 
+@pytest.mark.slow
 def test_norms_are_those_of_the_whole_batch_on_any_number_of_devices(pictures, tmp_path):
     found = []
     for devices in (1, 2):
@@ -303,6 +308,7 @@ def test_other_pictures_do_not_go_on_with_a_run(pictures, finished, tmp_path):
         train_assessor.run(config(pictures, data__images=str(folder)), str(run))
 
 
+@pytest.mark.slow
 def test_the_crowds_pictures_and_a_generator_give_the_whole_report(tmp_path):
     """As in the paper: lists of ancestors, generated pictures, and whether the result is usable as a target."""
     crowd, generated = tmp_path / "crowd", tmp_path / "generated"
@@ -344,6 +350,7 @@ def test_of_several_classes_one_can_be_scored(pictures, tmp_path):
     assert report["usability"]["generated"]["count"] == 256
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_close_and_is_saved_in_float32(pictures, finished, tmp_path):
     train_assessor.run(config(pictures, precision="bfloat16"), str(tmp_path / "run"))
     assert {array.dtype for array in learned(tmp_path / "run").values()} == {np.dtype(np.float32)}

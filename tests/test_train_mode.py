@@ -104,12 +104,14 @@ def five_steps():
     return losses, state, expected, statistics
 
 
+@pytest.mark.slow
 def test_losses_of_five_steps_are_pytorchs(five_steps):
     losses, *_ = five_steps
     assert max(abs(a - b) for a, b in losses) <= 1e-3
     assert max(a for a, _ in losses) - min(a for a, _ in losses) > 1e-2  # something was learned
 
 
+@pytest.mark.slow
 def test_running_statistics_after_five_steps_are_pytorchs(five_steps):
     _, state, expected, before = five_steps
     named, start = weights.named(state.statistics), weights.named(before)
