@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import os
 import pathlib
 from typing import Any, NamedTuple
 
@@ -41,8 +42,10 @@ def entries_of(runs: tuple[Any, ...]) -> list[Entry]:
         if not isinstance(run, str) or not run:
             raise InputError(field, f"has {run!r}", "give texts: a method, a folder, or LABEL=either")
         label, equals, method = run.partition("=")
-        if not equals or pathlib.Path(run).exists():  # a folder's name may have a "="
-            label, method = pathlib.Path(run).resolve().name if pathlib.Path(run).exists() else run, run
+        if os.path.exists(run):  # a folder's name may have a "="
+            label, method = os.path.basename(os.path.abspath(run)), run
+        elif not equals:
+            label, method = run, run
         entry = Entry(label, method)
         if other := found.get(entry.folder):
             what = f"has the labels {other.label!r} and {label!r}, which name one folder"

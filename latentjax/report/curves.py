@@ -21,23 +21,6 @@ def style(index: int) -> dict[str, Any]:
     return {"color": f"C{index % 10}", "marker": MARKERS[index % len(MARKERS)], "markersize": 3}
 
 
-def notes(strips: Mapping[str, int], left_out: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
-    """Name -> of how many strips its curves are, the fewest and the most of a run, where some were left out.
-
-    Args:
-        strips: label -> number of strips.
-        left_out: label -> name -> how many of them lack it at some alpha.
-    """
-    told = {}
-    for name in dict.fromkeys(name for counts in left_out.values() for name in counts):
-        kept = [(strips[label] - counts[name], strips[label]) for label, counts in left_out.items() if name in counts]
-        if any(count < total for count, total in kept):
-            kept.sort(key=lambda pair: pair[0] / pair[1])
-            ends = dict.fromkeys(f"{count} of {total}" for count, total in (kept[0], kept[-1]))
-            told[name] = f"n = {' to '.join(ends)} strips"
-    return told
-
-
 def _names(runs: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
     """Every measured name once: the score, the image properties, then the rest in the order met."""
     met = dict.fromkeys(name for values in runs.values() for name in values)
@@ -109,7 +92,7 @@ def draw(
         bounded: whether scores cannot leave [0, 1].
         relative: draws (mean_alpha - mean_0) / mean_0, as the paper does; the band is that of the ratio. A run
             whose mean_0 is 0 has no line.
-        notes: name -> a second line for its panel's title, see `notes`.
+        notes: name -> a second line for its panel's title, see `finished_runs.notes_of`.
 
     Returns:
         The sha256 of the file, in hex.

@@ -14,6 +14,7 @@ from absl import logging
 from latentjax.errors import InputError
 from latentjax.files import write_json, write_text
 from latentjax.report import comparison, curves, gallery, quality, quality_figures, statistics
+from latentjax.report.finished_runs import notes_of
 from latentjax.report.strips import Strip, finished
 from latentjax.run_folder import refuse_other_facts
 
@@ -105,9 +106,7 @@ def report(
         latents_of = [record["name"] for record in records]
         drawn = {name: statistics.by_latent(values_of(records, name), latents_of) for name in records[0]["measured"]}
         title = f"{folder.name}: {len(records)} strips of {summary['latents']} latents"
-        left_out = {name: len(records) - told["strips"] for name, told in summary["properties"].items()}
-        notes = curves.notes({folder.name: len(records)}, {folder.name: left_out})
-        told = {"title": title, "bounded": facts["bounded"], "notes": notes}
+        told = {"title": title, "bounded": facts["bounded"], "notes": notes_of({folder.name: drawn})}
         curves.draw(folder / "curves.png", facts["alphas"], {folder.name: drawn}, **told)
         quality_figures.draw(folder / "quality.png", {folder.name: summary["quality"]})
         learned = f", by an assessor of {facts['origin']}" if "origin" in facts else ""
