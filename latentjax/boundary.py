@@ -1,25 +1,12 @@
 """The boundary between latents of high and of low score, whose normal is a direction (InterFaceGAN)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from latentjax.errors import InputError
 from latentjax.latents import Latent, stacked
-
-
-def linear_svc() -> Any:
-    """The class sklearn.svm.LinearSVC.
-
-    Raises:
-        InputError: scikit-learn is not installed.
-    """
-    try:
-        from sklearn.svm import LinearSVC
-    except ImportError as error:
-        raise InputError("scikit-learn", "is not installed", "pip install -r requirements-report.txt") from error
-    return LinearSVC
+from latentjax.packages import scikit_learn
 
 
 def normal(plus: Sequence[Latent], minus: Sequence[Latent], move: str = "both") -> tuple[np.ndarray, np.ndarray]:
@@ -40,7 +27,7 @@ def normal(plus: Sequence[Latent], minus: Sequence[Latent], move: str = "both") 
     z, y = stacked([*plus, *minus])
     labels = np.repeat([1, 0], [len(plus), len(minus)])
     # the primal problem has one solution and needs no random order
-    machine = linear_svc()(dual=False, random_state=0)
+    machine = scikit_learn("svm").LinearSVC(dual=False, random_state=0)
     weights = machine.fit(np.concatenate([z, y], 1, dtype=np.float64), labels).coef_[0]
     in_z = np.arange(len(weights)) < z.shape[1]
     weights = np.where(in_z if move == "z" else ~in_z if move == "y" else True, weights, 0.0)

@@ -1,6 +1,5 @@
 """A map of latents: PCA, then t-SNE to the plane (paper, section 5.4), its clusters, and who is coloured."""
 
-import importlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 from latentjax.data import labels
 from latentjax.errors import InputError
 from latentjax.latents import Latent, stacked
+from latentjax.packages import scikit_learn
 
 COLOURED_CLASSES = 12  # the most frequent ones
 
@@ -30,18 +30,6 @@ class Map(NamedTuple):
     divergence: float
     clusters: np.ndarray
     centres: np.ndarray
-
-
-def scikit_learn(module: str) -> Any:
-    """A module of scikit-learn, such as "manifold".
-
-    Raises:
-        InputError: scikit-learn is not installed.
-    """
-    try:
-        return importlib.import_module(f"sklearn.{module}")
-    except ImportError as error:
-        raise InputError("scikit-learn", "is not installed", "pip install -r requirements-report.txt") from error
 
 
 def vectors(points: Sequence[Latent], of: str) -> np.ndarray:

@@ -19,6 +19,19 @@ def imported(module: str) -> Any:
         raise InputError(module.partition(".")[0], what, "pip install -r requirements.txt") from error
 
 
+def scikit_learn(module: str) -> Any:
+    """A module of scikit-learn, such as "metrics"; a job that needs it later asks for it before it starts.
+
+    Raises:
+        InputError: scikit-learn is not installed.
+    """
+    try:
+        importlib.import_module("sklearn")
+        return importlib.import_module(f"sklearn.{module}")
+    except ImportError as error:
+        raise InputError("scikit-learn", "is not installed", "pip install -r requirements-report.txt") from error
+
+
 def imported_tfds() -> Any:
     """TFDS, whose files array_record reads and writes.
 

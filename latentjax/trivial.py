@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from latentjax import data, pictures
+from latentjax import data, packages, pictures
 from latentjax.data import images, manifest
 from latentjax.data import labels as keys
 from latentjax.report import classification
@@ -145,7 +145,7 @@ def _majority(train: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 
 def _logits(train: np.ndarray, labels: np.ndarray, tests: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Of a logistic regression, one array for each of the tests."""
-    classification.scikit_learn_metrics()
+    packages.scikit_learn("metrics")
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import latentjax
-from latentjax import boundary
+from latentjax import boundary, packages
 from latentjax.errors import InputError
 from latentjax.fixed_directions import arithmetic, digest_of, extremes, fixed, random_direction, save, sourced
 from latentjax.jobs import direction_fit
@@ -144,7 +144,7 @@ def test_a_boundary_in_classes_that_are_not_there_is_refused():
 def test_a_missing_scikit_learn_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.svm", None)
     with pytest.raises(InputError, match=r"scikit-learn: is not installed; pip install -r requirements-report\.txt"):
-        boundary.linear_svc()
+        packages.scikit_learn("svm")
 
 
 # ---- the length

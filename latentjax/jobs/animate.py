@@ -14,7 +14,7 @@ from tqdm import tqdm
 from latentjax import animations, latents
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
-from latentjax.files import write_bytes, write_json, write_text
+from latentjax.files import told, write_bytes, write_json, write_text
 from latentjax.generated import Picture
 from latentjax.jobs import methods
 from latentjax.jobs.imaging import Imaging
@@ -70,12 +70,8 @@ def films_of(studio: Studio) -> list[Film]:
     Raises:
         InputError: the latents cannot be read, or do not fit, or are too few.
     """
-    settings, drawn = studio.config.animate, studio.config.latents
-    sizes = (studio.generator.latent_dim, studio.generator.num_classes)
-    if settings.latents:
-        points = latents.read(settings.latents, *sizes, skip_bad=settings.skip_bad)
-    else:
-        points = latents.sample_latents(settings.count, settings.seed, *sizes, drawn.truncation, studio.classes)
+    settings = studio.config.animate
+    points = studio.points(settings)
     if settings.kind == "walk":
         if len(points) < 2:
             where = settings.latents or "config.animate.count"
@@ -168,9 +164,9 @@ class Animations:
             data = animations.encoded(frames, ending, self.settings.frames_per_second)
             file = f"{film.stem}.{ending}"
             write_bytes(self.folder / file, data)
-            told = {"file": file, "title": film.title, **film.source, "images": len(frames)}
+            made = {"file": file, "title": film.title, **film.source, "images": len(frames)}
             networks = {"generator": self.facts["generator"], "transformer": self.facts["transformer"]}
-            records.append(told | networks | {"sha256": hashlib.sha256(data).hexdigest()})
+            records.append(made | networks | {"sha256": hashlib.sha256(data).hexdigest()})
         return records
 
     def write_page(self) -> None:
@@ -180,8 +176,8 @@ class Animations:
             stem, _, ending = record["file"].rpartition(".")
             film = films.setdefault(stem, {"title": record["title"], "files": {}})
             film["files"][ending] = record["file"]
-        told = {"kind": self.settings.kind, "films": list(films.values()), "alphas": self.settings.alphas}
-        pages.write(self.folder, "animations.html", title=f"Animations {self.folder.name}", **told)
+        shown = {"kind": self.settings.kind, "films": list(films.values()), "alphas": self.settings.alphas}
+        pages.write(self.folder, "animations.html", title=f"Animations {self.folder.name}", **shown)
 
 
 def resized(image: np.ndarray, width: int) -> np.ndarray:
@@ -220,9 +216,7 @@ def check_settings(settings: ConfigDict, transformer: Any) -> None:
     if "mp4" in settings.formats:
         animations.ffmpeg()
     methods.check_noise_seeds(settings.noise_seeds, transformer, "config.animate.noise_seeds")
-    if transformer is not None and transformer.num_directions > 1:
-        what = f"move along one direction, and the transformer has {transformer.num_directions}"
-        raise InputError("config.animate.alphas", what, "use --job=evaluate, which shows all")
+    methods.check_one_direction(transformer, "config.animate.alphas")
 
 
 def run(config: ConfigDict, workdir: str) -> None:
@@ -241,14 +235,11 @@ def run(config: ConfigDict, workdir: str) -> None:
     target = Animations(folder, imaging.facts, config.animate, films)
     target.check()
     studio.create()
-    try:
+    with told(folder):
         missing = target.missing()
         if len(missing) < len(films):
             logging.info("%s: %d of %d films are there", folder, len(films) - len(missing), len(films))
         if missing:
             target.write(filmed(imaging, missing))
         target.write_page()
-    except OSError as error:
-        what = f"cannot be written ({error.strerror or error})"
-        raise InputError(folder, what, "mend that, and run the same command again to go on") from error
     logging.info("%d films; look at %s", len(films), folder / "index.html")

@@ -19,7 +19,6 @@ from latentjax.jobs import methods
 from latentjax.jobs.samples import Samples
 from latentjax.jobs.sweep import Measures, Sweep
 from latentjax.jobs.workbench import Workbench
-from latentjax.latents import Latent
 from latentjax.networks import identity_of
 from latentjax.overlap import in_threads
 from latentjax.report import strips as written
@@ -253,23 +252,9 @@ def strips_of(bench: Workbench) -> list[Strip]:
     """
     settings = bench.config.evaluate
     ending = {"png": "png", "jpeg": "jpg"}[settings.format]
-    strips = [Strip(latent, seed, ending) for latent in latents_of(bench) for seed in settings.noise_seeds]
+    strips = [Strip(latent, seed, ending) for latent in bench.points(settings) for seed in settings.noise_seeds]
     names = [strip.file for strip in strips]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(settings.latents or "latents", f"give two strips the name {twice}", "rename one")
     return strips
-
-
-def latents_of(bench: Workbench) -> list[Latent]:
-    """The latents that the config names.
-
-    Raises:
-        InputError: they cannot be read or do not fit the generator.
-    """
-    settings, generator = bench.config.evaluate, bench.generator
-    sizes = (generator.latent_dim, generator.num_classes)
-    if settings.latents:
-        return latents.read(settings.latents, *sizes, skip_bad=settings.skip_bad)
-    drawn = bench.config.latents
-    return latents.sample_latents(settings.count, settings.seed, *sizes, drawn.truncation, bench.classes)

@@ -10,11 +10,11 @@ from absl import logging
 from PIL import Image
 from tqdm import tqdm
 
-from latentjax import artbreeder, exploration, fixed_directions, latents, pictures
+from latentjax import artbreeder, exploration, fixed_directions, latents, packages, pictures
 from latentjax.config import ConfigDict
 from latentjax.data import latent_sets
 from latentjax.errors import InputError
-from latentjax.files import write_json
+from latentjax.files import told, write_json
 from latentjax.generated import Picture
 from latentjax.jobs import methods
 from latentjax.jobs.imaging import Imaging
@@ -38,12 +38,9 @@ def points_of(config: ConfigDict, studio: Studio | None) -> list[Latent]:
     Raises:
         InputError: they cannot be read, do not fit the generator, or are to be sampled without one.
     """
-    settings, drawn = config.explore, config.latents
+    settings = config.explore
     if studio is not None:
-        sizes = (studio.generator.latent_dim, studio.generator.num_classes)
-        if settings.latents:
-            return latents.read(settings.latents, *sizes, skip_bad=settings.skip_bad)
-        return latents.sample_latents(settings.count, settings.seed, *sizes, drawn.truncation, studio.classes)
+        return studio.points(settings)
     if not settings.latents:
         todo = "give a generator to sample latents for, or --config.explore.latents"
         raise InputError("config.generator.weights", "is not set", todo)
@@ -170,7 +167,7 @@ def run(config: ConfigDict, workdir: str) -> None:
         InputError: an input is wrong, scikit-learn is missing, or the folder is another's or cannot be written.
     """
     settings, run_folder = config.explore, RunFolder(workdir, config)
-    exploration.scikit_learn("manifold")
+    packages.scikit_learn("manifold")
     studio = prepared(config, workdir)
     points = points_of(config, studio)
     vectors = exploration.vectors(points, settings.of)
@@ -183,18 +180,15 @@ def run(config: ConfigDict, workdir: str) -> None:
     logging.info("mapping %d latents by PCA and t-SNE", len(points))
     sizes = (settings.components, settings.perplexity, settings.clusters)
     found = exploration.made(vectors, *sizes, settings.seed)
-    told = explored(config, f"Map of {folder.name}: {len(points)} latents", points, found)
+    mapped = explored(config, f"Map of {folder.name}: {len(points)} latents", points, found)
     directions = directions_of(studio) if studio is not None and settings.directions else {}
     (run_folder if studio is None else studio).create()
-    try:
+    with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "exploration.json", facts)
         if imaging is not None:
-            told.thumbnails.extend(thumbnails(imaging, points, folder / "thumbnails"))
-        summary = report(folder, told)
-    except OSError as error:
-        what = f"cannot be written ({error.strerror or error})"
-        raise InputError(folder, what, "mend that, and run the same command again to go on") from error
+            mapped.thumbnails.extend(thumbnails(imaging, points, folder / "thumbnails"))
+        summary = report(folder, mapped)
     variance = 100 * sum(summary["explained_variance"])
     logging.info("%d components keep %.0f %% of the variance", len(summary["explained_variance"]), variance)
     if studio is not None and directions:

@@ -107,9 +107,7 @@ def check_settings(settings: ConfigDict, transformer: networks.LatentTransformer
         InputError: naming the field.
     """
     methods.check_noise_seeds(settings.noise_seeds, transformer, "config.generate.noise_seeds")
-    if transformer is not None and transformer.num_directions > 1:
-        what = f"move along one direction, and the transformer has {transformer.num_directions}"
-        raise InputError("config.generate.alphas", what, "use --job=evaluate, which shows all")
+    methods.check_one_direction(transformer, "config.generate.alphas")
 
 
 def run(config: ConfigDict, workdir: str) -> None:

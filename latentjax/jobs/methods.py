@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from latentjax import boundary, latents, networks
+from latentjax import boundary, latents, networks, packages
 from latentjax.config import ConfigDict
 from latentjax.config_checks import METHODS
 from latentjax.errors import InputError
@@ -100,7 +100,7 @@ def boundary_of(samples: Samples) -> networks.LatentTransformer:
     Raises:
         InputError: as there; scikit-learn is missing; or the boundary does not depend on what evaluate.move moves.
     """
-    boundary.linear_svc()  # a missing package is told before images are scored
+    packages.scikit_learn("svm")  # a missing package is told before images are scored
     ends, move = samples.ends, samples.bench.config.evaluate.move
     check_gap(ends.gap, "svm")
     direction = boundary.normal(ends.plus, ends.minus, move)
@@ -210,6 +210,17 @@ def check_noise_seeds(seeds: tuple[int, ...], transformer: networks.LatentTransf
     if len(seeds) > 1 and (transformer is None or not any(transformer.noise_dims)):
         what = f"gives {len(seeds)} seeds, and nothing here takes noise: the images would be the same"
         raise InputError(field, what, "give one")
+
+
+def check_one_direction(transformer: networks.LatentTransformer | None, field: str) -> None:
+    """Refuses a transformer of several directions where one is followed.
+
+    Raises:
+        InputError: naming the field.
+    """
+    if transformer is not None and transformer.num_directions > 1:
+        what = f"move along one direction, and the transformer has {transformer.num_directions}"
+        raise InputError(field, what, "use --job=evaluate, which shows all")
 
 
 def noise_of(transformer: networks.LatentTransformer | None, strips: Iterable[tuple[Latent, int]]) -> Any:

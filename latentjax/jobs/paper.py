@@ -16,13 +16,12 @@ import jax
 from absl import logging
 
 from latentjax import config as configs
-from latentjax import networks
+from latentjax import networks, packages
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.files import write_json
 from latentjax.jobs import breed, generate, judge, paper_checks, train, train_assessor
 from latentjax.jobs.workbench import start
-from latentjax.report import classification
 from latentjax.report import paper as report
 from latentjax.run_folder import RunFolder
 
@@ -213,7 +212,7 @@ def run(config: ConfigDict, workdir: str) -> None:
     start(config)
     if jax.process_count() > 1:
         raise InputError("--job=paper", "runs in one process", "run its stages as jobs of their own")
-    classification.scikit_learn_metrics()  # told now, and not after hours
+    packages.scikit_learn("metrics")  # told now, and not after hours
     generator = networks.load_generator(config.generator.weights)
     paper = Paper(config, folder.path.resolve(), generator)
     paper_checks.check_training(paper.assessor)

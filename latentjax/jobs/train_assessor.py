@@ -13,7 +13,7 @@ from absl import logging
 from flax import nnx
 from tqdm import tqdm
 
-from latentjax import data, distributed, forms, networks, precision, weights
+from latentjax import data, distributed, forms, networks, packages, precision, weights
 from latentjax.assessor_objective import AssessorState, classified, make_step, normalised
 from latentjax.checkpoints import Checkpoints
 from latentjax.config import ConfigDict
@@ -55,7 +55,7 @@ def run(config: ConfigDict, workdir: str) -> None:
     forms.choose(config.forms)
     mesh = distributed.data_mesh()
     distributed.check_divisible(config.assessor_training.batch_size, mesh, "config.assessor_training.batch_size")
-    classification.scikit_learn_metrics()  # told now, and not at the first validation
+    packages.scikit_learn("metrics")  # told now, and not at the first validation
     beginning, source = starting_weights(config), assessor_report.source_of(config)
     preparation = data.check(config.data, config.data.folder or folder.path / "data")
     check_output(config.assessor_training.output, preparation)

@@ -26,6 +26,7 @@ from latentjax import (
 from latentjax import config as configs
 from latentjax.class_vectors import ClassVectors
 from latentjax.errors import InputError
+from latentjax.latents import Latent
 from latentjax.objective import Frozen, Networks
 from latentjax.run_folder import RunFolder
 from latentjax.terms import Term, Terms
@@ -56,6 +57,19 @@ class Studio:
     def generate(self) -> Callable[..., jax.Array]:
         """(weights, z, y) -> images, at the config's truncation."""
         return functools.partial(precision.generate, self.generator, self.config.latents.truncation)
+
+    def points(self, settings: configs.ConfigDict) -> list[Latent]:
+        """The latents that a group of the config names by latents and skip_bad, or by count and seed.
+
+        Raises:
+            InputError: they cannot be read or do not fit the generator.
+        """
+        sizes = (self.generator.latent_dim, self.generator.num_classes)
+        if settings.latents:
+            return latents.read(settings.latents, *sizes, skip_bad=settings.skip_bad)
+        return latents.sample_latents(
+            settings.count, settings.seed, *sizes, self.config.latents.truncation, self.classes
+        )
 
     def placed(self, weights: Any) -> Any:
         """Weights of generator and assessor on the devices, in the precision asked for."""

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from latentjax.errors import InputError
+from latentjax.packages import scikit_learn
 
 BINS = 15  # of equal width, for the calibration error
 TEMPERATURES = (0.05, 20.0)  # lowest and highest
@@ -18,19 +19,6 @@ class Bins(NamedTuple):
     count: np.ndarray  # of pictures in each
     predicted: np.ndarray  # mean probability of each; NaN where it is empty
     observed: np.ndarray  # share of what came true; likewise
-
-
-def scikit_learn_metrics() -> Any:
-    """The module sklearn.metrics; a job that measures later asks for it before it starts.
-
-    Raises:
-        InputError: scikit-learn is not installed.
-    """
-    try:
-        from sklearn import metrics
-    except ImportError as error:
-        raise InputError("scikit-learn", "is not installed", "pip install -r requirements-report.txt") from error
-    return metrics
 
 
 def measure(output: str, logits: Any, targets: Any, names: Sequence[str]) -> dict[str, Any]:
@@ -53,7 +41,7 @@ def measure(output: str, logits: Any, targets: Any, names: Sequence[str]) -> dic
     Raises:
         InputError: no pictures, logits that are not finite, or scikit-learn is not installed.
     """
-    metrics = scikit_learn_metrics()
+    metrics = scikit_learn("metrics")
     if not len(targets):
         raise InputError("validation", "has no pictures", "give more pictures, or a higher config.data.validation")
     logits = np.asarray(logits, np.float64).reshape(len(targets), -1)
