@@ -4,7 +4,7 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -33,6 +33,23 @@ def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     arrays = weights.named(nnx.state(weights.build("dcgan", config)))
     weights.save(folder, arrays, "dcgan", config, {"file": "", "sha256": ""})
     return folder
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A model folder of the generator of `tiny_runs`, whose compilations the tests of a file share."""
+    from tests import tiny_runs
+
+    with tiny_runs.shared_compilations(tmp_path_factory.getbasetemp() / "cache"):
+        yield tiny_runs.save_generator(tmp_path_factory.mktemp("generator"))
+
+
+@pytest.fixture(scope="module")
+def transformer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A transformer folder that moves its latents."""
+    from tests import tiny_runs
+
+    return tiny_runs.save_transformer(tmp_path_factory.mktemp("transformer"))
 
 
 @pytest.fixture

@@ -14,20 +14,8 @@ from latentjax.errors import InputError
 from latentjax.files import sha256_of
 from latentjax.jobs import animate, imaging
 from tests import tiny_runs
-from tests.test_evaluate import save_transformer
 
 SMALL = {"animate__count": 2, "animate__frames": 5, "animate__batch_size": 4, "animate__name": "mine"}
-
-
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-    with tiny_runs.shared_compilations(tmp_path_factory.getbasetemp() / "cache"):
-        yield tiny_runs.save_generator(tmp_path_factory.mktemp("generator"))
-
-
-@pytest.fixture(scope="module")
-def transformer(tmp_path_factory):
-    return save_transformer(tmp_path_factory.mktemp("transformer"))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from latentjax.jobs import sweep as sweeps
 from latentjax.report import evaluation as reports
 from latentjax.report import strips
 from tests import tiny_runs
-from tests.test_evaluate import save_transformer, times
+from tests.test_evaluate import times
 
 RUNS = ("learned", "svm", "ascent")
 FIELDS = {
@@ -24,20 +24,14 @@ FIELDS = {
 
 
 @pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-    with tiny_runs.shared_compilations(tmp_path_factory.getbasetemp() / "cache"):
-        yield tiny_runs.save_generator(tmp_path_factory.mktemp("generator"))
-
-
-@pytest.fixture(scope="module")
 def one(tmp_path_factory):
     """A transformer folder of one direction."""
-    return save_transformer(tmp_path_factory.mktemp("one"), z="vector", y="none")
+    return tiny_runs.save_transformer(tmp_path_factory.mktemp("one"), z="vector", y="none")
 
 
 @pytest.fixture(scope="module")
 def config(generator, one, tmp_path_factory):
-    learned = save_transformer(tmp_path_factory.mktemp("learned"))
+    learned = tiny_runs.save_transformer(tmp_path_factory.mktemp("learned"))
 
     def config(**fields):
         runs = {"evaluate__runs": (*RUNS, f"one direction={one}")}

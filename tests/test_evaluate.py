@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import latentjax
-from latentjax import latents, networks, objective, overlap, pictures, weights
+from latentjax import latents, networks, objective, overlap, pictures
 from latentjax.errors import InputError
 from latentjax.files import sha256_of
 from latentjax.jobs import evaluate, sweep, workbench
@@ -31,26 +31,6 @@ OUTPUTS = {"index.html", "summary.json", "scores.csv", "curves.png", "manifest.j
 OUTPUTS |= {"quality.png", "sprites", "transformer"}
 BOOKKEEPING = {"evaluation.json", "strips.jsonl"}  # what a stopped evaluation goes on from
 MEASURED = [*PROPERTIES, *MASK_PROPERTIES["ours"]]
-MOVES = {"latent_dim": 6, "num_classes": 3, "noise_dim": 4, "noise_dim_y": 2, "class_reg": 1.0}
-
-
-def save_transformer(folder, seed=0, **config) -> str:
-    """A transformer folder; it was never trained, and moves the tiny generator's scores all the same."""
-    record = {"kind": "transformer", "config": MOVES | config}
-    arrays = weights.named(networks.LatentTransformer(weights.build(**record, seed=seed), record).state)
-    weights.save(folder, arrays, **record, source={"file": "", "sha256": ""}, replace=True)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-    with tiny_runs.shared_compilations(tmp_path_factory.getbasetemp() / "cache"):
-        yield tiny_runs.save_generator(tmp_path_factory.mktemp("generator"))
-
-
-@pytest.fixture(scope="module")
-def transformer(tmp_path_factory):
-    return save_transformer(tmp_path_factory.mktemp("transformer"))
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +210,7 @@ def test_in_one_program_neighbours_do_not_change_a_bit(config, tmp_path):
 def test_a_transformer_with_renorm_batch_is_evaluated_one_by_one(config, generator, tmp_path):
     found = {}
     for renorm in ("batch", "sample"):
-        folder = save_transformer(tmp_path / renorm, renorm=renorm)
+        folder = tiny_runs.save_transformer(tmp_path / renorm, renorm=renorm)
         evaluation, params = evaluation_of(
             lambda folder=folder: tiny_runs.config(generator, transformer__weights=folder), tmp_path / f"run-{renorm}"
         )
@@ -382,7 +362,7 @@ def test_a_run_that_goes_on_is_told_of_a_taken_name_before_it_trains(workdir, co
 
 def test_another_transformer_does_not_go_into_the_same_folder(workdir, config, generator, tmp_path):
     evaluation, _ = evaluation_of(config, workdir, evaluate__noise_seeds=(0, 1))
-    other = save_transformer(tmp_path / "other", seed=1)
+    other = tiny_runs.save_transformer(tmp_path / "other", seed=1)
     before = times(workdir / "evaluation" / "mine")
     with pytest.raises(InputError, match="was made with another transformer; choose another"):
         evaluation.run(networks.load_transformer(other).state, None)
@@ -413,7 +393,7 @@ def test_without_a_transformer_there_is_nothing_to_evaluate(generator, tmp_path)
 
 
 def test_a_transformer_of_another_generator_is_refused(generator, tmp_path):
-    folder = save_transformer(tmp_path / "other", latent_dim=7)
+    folder = tiny_runs.save_transformer(tmp_path / "other", latent_dim=7)
     with pytest.raises(InputError, match="moves 7 latent dimensions and 3 classes; the generator has 6 and 3"):
         evaluate.run(tiny_runs.config(generator, transformer__weights=folder), str(tmp_path / "run"))
 

@@ -7,7 +7,6 @@ from latentjax.errors import InputError
 from latentjax.jobs import evaluate
 from latentjax.report import __main__ as report
 from tests import tiny_runs
-from tests.test_evaluate import save_transformer
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +17,7 @@ def generator(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(generator, tmp_path_factory):
-    transformer = save_transformer(tmp_path_factory.mktemp("transformer"))
+    transformer = tiny_runs.save_transformer(tmp_path_factory.mktemp("transformer"))
 
     def config(**fields):
         return tiny_runs.config(generator, **{"transformer__weights": transformer} | fields)

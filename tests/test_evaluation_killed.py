@@ -9,7 +9,7 @@ import pytest
 
 from latentjax.jobs import evaluate
 from tests import tiny_runs
-from tests.test_evaluate import save_transformer, times
+from tests.test_evaluate import times
 
 
 @pytest.mark.slow
@@ -17,7 +17,9 @@ def test_killed_at_random_moments_every_strip_is_made_once(tmp_path):
     with tiny_runs.shared_compilations(tmp_path / "cache"):
         generator = tiny_runs.save_generator(tmp_path / "generator")
         fields = {"evaluate__count": 150, "evaluate__noise_seeds": (0, 1), "evaluate__name": "mine"}
-        config = tiny_runs.config(generator, transformer__weights=save_transformer(tmp_path / "moves"), **fields)
+        config = tiny_runs.config(
+            generator, transformer__weights=tiny_runs.save_transformer(tmp_path / "moves"), **fields
+        )
         evaluate.run(config, str(tmp_path / "whole"))
         whole, folder = (tmp_path / name / "evaluation" / "mine" for name in ("whole", "run"))
         command = [sys.executable, "launch.py", *tiny_runs.arguments(config, tmp_path / "run", "evaluate")]

@@ -32,12 +32,6 @@ GROUPS, MEMBERS = 3, 12
 
 
 @pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-    with tiny_runs.shared_compilations(tmp_path_factory.getbasetemp() / "cache"):
-        yield tiny_runs.save_generator(tmp_path_factory.mktemp("generator"))
-
-
-@pytest.fixture(scope="module")
 def config(generator):
     """A config of a map of 24 sampled latents."""
 

@@ -10,7 +10,6 @@ from latentjax import fixed_directions, networks, weights
 from latentjax.errors import InputError
 from latentjax.jobs import methods, workbench
 from tests import tiny_runs
-from tests.test_evaluate import save_transformer
 from tests.test_methods import score_of
 
 FEW = {"evaluate__components": 4, "evaluate__arithmetic_count": 512}
@@ -151,7 +150,7 @@ def test_pca_and_sefa_directions_without_an_assessor(generator, tmp_path):
 
 
 def test_a_run_or_transformer_folder_stands_for_its_transformer(bench, tmp_path):
-    transformer, run = save_transformer(tmp_path / "learned"), tmp_path / "run"
+    transformer, run = tiny_runs.save_transformer(tmp_path / "learned"), tmp_path / "run"
     fixed_directions.save(methods.fixed(np.ones(6), np.zeros(3), {"method": "random", "step": 12}), run / "transformer")
     for path, folder in ((transformer, transformer), (str(run), run / "transformer")):
         found, expected = transformer_of(bench, path), networks.load_transformer(folder)

@@ -20,21 +20,10 @@ from latentjax.errors import InputError
 from latentjax.files import sha256_of
 from latentjax.jobs import generate
 from tests import tiny_runs
-from tests.test_evaluate import artbreeder, evaluation_of, save_transformer, swept
+from tests.test_evaluate import artbreeder, evaluation_of, swept
 
 ALPHAS = (-0.5, -0.25, 0.0, 0.25, 0.5)
 SMALL = {"generate__count": 10, "generate__batch_size": 4, "generate__shard_size": 4, "generate__name": "mine"}
-
-
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-    with tiny_runs.shared_compilations(tmp_path_factory.getbasetemp() / "cache"):
-        yield tiny_runs.save_generator(tmp_path_factory.mktemp("generator"))
-
-
-@pytest.fixture(scope="module")
-def transformer(tmp_path_factory):
-    return save_transformer(tmp_path_factory.mktemp("transformer"))
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +209,7 @@ def test_with_alphas_they_are_the_tiles_of_an_evaluation(config, transformer, tm
 
 def test_the_run_s_own_transformer_edits_before_that_of_the_config(config, transformer, tmp_path):
     made(config, tmp_path / "run", transformer__weights=transformer)
-    learned = save_transformer(tmp_path / "run" / "transformer", seed=1)
+    learned = tiny_runs.save_transformer(tmp_path / "run" / "transformer", seed=1)
     fields = {"generate__alphas": (0.5,), "transformer__weights": transformer, "generate__name": "edited"}
     made(config, tmp_path / "run", **fields)
     record = manifest(tmp_path / "run" / "generated" / "edited")[0]
@@ -439,7 +428,7 @@ def test_noise_seeds_need_noise(config, tmp_path):
     what = r"^config.generate.noise_seeds: gives 2 seeds, and nothing here takes noise"
     with pytest.raises(InputError, match=what):
         made(config, tmp_path / "run", generate__noise_seeds=(0, 1))
-    still = save_transformer(tmp_path / "still", z="linear(z)", y="none")
+    still = tiny_runs.save_transformer(tmp_path / "still", z="linear(z)", y="none")
     with pytest.raises(InputError, match=what):
         made(
             config,
@@ -451,7 +440,7 @@ def test_noise_seeds_need_noise(config, tmp_path):
 
 
 def test_several_directions_are_refused(config, tmp_path):
-    several = save_transformer(tmp_path / "several", z="vector", num_directions=3)
+    several = tiny_runs.save_transformer(tmp_path / "several", z="vector", num_directions=3)
     with pytest.raises(InputError, match="move along one direction, and the transformer has 3"):
         made(config, tmp_path / "run", generate__alphas=ALPHAS, transformer__weights=several)
 

@@ -13,20 +13,9 @@ from latentjax import networks, weights
 from latentjax.errors import InputError
 from latentjax.jobs import evaluate, methods, train, workbench
 from tests import tiny_runs
-from tests.test_evaluate import ROUNDING, artbreeder, evaluation_of, save_transformer, swept, table
+from tests.test_evaluate import ROUNDING, artbreeder, evaluation_of, swept, table
 
 ALPHAS = (-0.5, -0.25, 0.0, 0.25, 0.5)
-
-
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-    with tiny_runs.shared_compilations(tmp_path_factory.getbasetemp() / "cache"):
-        yield tiny_runs.save_generator(tmp_path_factory.mktemp("generator"))
-
-
-@pytest.fixture(scope="module")
-def transformer(tmp_path_factory):
-    return save_transformer(tmp_path_factory.mktemp("transformer"))
 
 
 @pytest.fixture(scope="module")

@@ -11,20 +11,8 @@ from latentjax.errors import InputError
 from latentjax.jobs import evaluate, generate
 from latentjax.report.strips import pixels_sha256
 from tests import tiny_runs
-from tests.test_evaluate import save_transformer
 
 FIELDS = {"evaluate__noise_seeds": (0, 1), "evaluate__count": 2, "evaluate__name": "mine"}
-
-
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-    with tiny_runs.shared_compilations(tmp_path_factory.getbasetemp() / "cache"):
-        yield tiny_runs.save_generator(tmp_path_factory.mktemp("generator"))
-
-
-@pytest.fixture(scope="module")
-def transformer(tmp_path_factory):
-    return save_transformer(tmp_path_factory.mktemp("transformer"))
 
 
 @pytest.fixture(scope="module")

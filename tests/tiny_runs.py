@@ -23,6 +23,7 @@ from latentjax import networks, weights
 
 ROOT = pathlib.Path(__file__).parent.parent
 KIND = {"kind": "dcgan", "config": {"latent_dim": 6, "num_classes": 3, "widths": [16, 8]}}
+MOVES = {"latent_dim": 6, "num_classes": 3, "noise_dim": 4, "noise_dim_y": 2, "class_reg": 1.0}
 FIELDS = {
     # image_property.calibrate of 256 of its images, so that scores have room both ways
     "assessor.centre": 3.76,
@@ -55,6 +56,14 @@ def generator_arrays(scale: float = 1.0) -> dict[str, np.ndarray]:
 def save_generator(folder: pathlib.Path, scale: float = 1.0) -> str:
     """A model folder of the tiny generator."""
     weights.save(folder, generator_arrays(scale), **KIND, source={"file": "", "sha256": ""})
+    return str(folder)
+
+
+def save_transformer(folder: pathlib.Path, seed: int = 0, **config: Any) -> str:
+    """A transformer folder; it was never trained, and moves the tiny generator's scores all the same."""
+    record = {"kind": "transformer", "config": MOVES | config}
+    arrays = weights.named(networks.LatentTransformer(weights.build(**record, seed=seed), record).state)
+    weights.save(folder, arrays, **record, source={"file": "", "sha256": ""}, replace=True)
     return str(folder)
 
 
