@@ -3,8 +3,9 @@
 import hashlib
 import math
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,7 +13,10 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
+from latentjax import distributed
 from latentjax.errors import InputError
+
+DAMAGED = "damaged"  # sub-folder of steps that could not be read
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
@@ -35,6 +39,11 @@ def digest(leaves: dict[str, Any]) -> str:
     return sha.hexdigest()
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, on one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
 class LowestLoss(checkpoint_managers.PreservationPolicy):
     """Keeps the step with the lowest loss, the newest of equals; unlike Orbax's own it survives an unreadable loss."""
 
@@ -47,26 +56,38 @@ class LowestLoss(checkpoint_managers.PreservationPolicy):
         return [step == best for step in steps]
 
 
+class Restored(NamedTuple):
+    """A step that was read."""
+
+    step: int
+    state: Any
+    log: dict[str, Any]  # what `save` was given
+
+
 class Checkpoints:
     """Saves in the background and keeps the latest `keep` steps and the one with the lowest loss.
+
+    With several processes all of them take part in every call.
 
     Args:
         folder: local, absolute or relative, or gs://.
         keep: how many of the latest steps stay.
+        identity: what the run is of, such as checksums of its config and weights; kept with every step.
 
     Raises:
         InputError: the folder cannot be made, or is none.
     """
 
-    def __init__(self, folder: str | os.PathLike, keep: int):
+    def __init__(self, folder: str | os.PathLike, keep: int, identity: dict[str, str] | None = None):
         self.folder = str(folder) if "://" in str(folder) else os.path.abspath(folder)
+        self._identity = identity or {}
         self._best = LowestLoss()
-        self._unreadable: list[int] = []
         options = ocp.CheckpointManagerOptions(
             best_fn=lambda metrics: metrics["loss"],  # without it Orbax writes no metrics
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(
                 [checkpoint_managers.LatestN(keep), self._best]
             ),
+            cleanup_tmp_directories=True,  # what a killed process was at
             lightweight_initialize=True,  # else one damaged loss stops it
         )
         # the handler is named because a new process could otherwise not tell what a step holds
@@ -74,62 +95,96 @@ class Checkpoints:
         try:
             self._manager = ocp.CheckpointManager(self.folder, item_handlers=handler, options=options)
         except (OSError, ValueError) as error:
-            what = f"cannot hold checkpoints ({(str(error).splitlines() or [type(error).__name__])[0]})"
+            what = f"cannot hold checkpoints ({first_line(error)})"
             raise InputError(self.folder, what, "set --config.checkpoints.folder to a folder you can write") from error
         for step in self._manager.all_steps():
             self._best.losses[step] = self._loss_of(step)
 
-    def save(self, step: int, state: Any, loss: float) -> None:
-        """Starts saving a step newer than all that could be read; the caller may go on and may donate `state`."""
-        while self._unreadable:
-            # they would stay the newest, and be in the way of what is learned again
-            self._manager.delete(self._unreadable.pop())
+    def save(self, step: int, state: Any, loss: float, *, log: dict[str, Any] | None = None) -> None:
+        """Starts saving a step newer than all before; the caller may go on and may donate `state`.
+
+        Args:
+            step, state: of the run.
+            loss: what the best is chosen by; infinite: this step is never the best.
+            log: what else the run needs to go on from here, JSON.
+
+        Raises:
+            InputError: this save or the one before could not be written.
+        """
         self._best.losses[step] = loss
         leaves = sized(named_leaves(state))
-        record = {"loss": loss, "sha256": digest(leaves)}
-        self._manager.save(step, args=ocp.args.StandardSave(leaves), metrics=record)
+        record = {"loss": loss, "sha256": digest(leaves), "identity": self._identity, "log": log or {}}
+        with self._told():
+            self._manager.save(step, args=ocp.args.StandardSave(leaves), metrics=record)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What a disk or a bucket refuses is told in one line."""
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:
+            what = f"a checkpoint could not be written ({first_line(error)})"
+            todo = "mend that, and run the same command again to go on from the one before"
+            raise InputError(self.folder, what, todo) from error
 
     def latest(self) -> int | None:
         """The newest saved step."""
         return self._manager.latest_step()
 
+    def wait(self) -> None:
+        """Until what is being saved is there.
+
+        Raises:
+            InputError: it could not be written.
+        """
+        with self._told():
+            self._manager.wait_until_finished()
+
     def close(self) -> None:
-        """Waits, then frees the manager's threads."""
-        self._manager.close()
+        """Waits, then frees the manager's threads.
 
-    def restore(self, template: Any, *, best: bool = False) -> tuple[int, Any] | None:
-        """The newest step that can be read and its state, or None when there is none.
+        Raises:
+            InputError: what was being saved could not be written.
+        """
+        with self._told():
+            self._manager.close()
 
-        Damaged newer steps are passed over with a warning, and removed at the next `save`.
+    def restore(self, template: Any, *, best: bool = False) -> Restored | None:
+        """The newest step that can be read, or None when there is none.
+
+        Damaged newer steps are passed over with a warning and set aside, into the sub-folder `DAMAGED`.
 
         Args:
             template: a state of the wanted structure; its shapes, dtypes and shardings are what comes back.
             best: the step with the lowest loss instead, the newest of equals.
 
         Raises:
-            InputError: there are checkpoints, but none can be read.
+            InputError: there are checkpoints, but none can be read, or they are another run's.
         """
         reasons: dict[int, str] = {}
-        self._manager.wait_until_finished()  # what is still being saved counts
+        self.wait()  # what is still being saved counts
         newest_first = sorted(self._manager.all_steps(), reverse=True)
         order = sorted(newest_first, key=lambda step: self._best.losses[step]) if best else newest_first
         for step in order:
             try:
-                state = self._restore(step, template)
+                found = self._restore(step, template)
+            except InputError:
+                raise
             except Exception as error:
                 # whatever Orbax throws at a damaged step, the one before may be whole
-                reasons[step] = (str(error).splitlines() or [type(error).__name__])[0]
-                logging.warning("checkpoint %d in %s cannot be read (%s)", step, self.folder, reasons[step])
+                reasons[step] = first_line(error)
             else:
-                self._unreadable = list(reasons)
-                return step, state
+                self._set_aside(reasons)
+                return found
         if reasons:
             newest = max(reasons)
             what = f"has no checkpoint that can be read (step {newest}: {reasons[newest]})"
             raise InputError(self.folder, what, "name another --workdir, or put a good copy there")
         return None
 
-    def _restore(self, step: int, template: Any) -> Any:
+    def _restore(self, step: int, template: Any) -> Restored:
+        record = dict(self._manager.metrics(step) or {})
+        self._refuse_other_runs(step, record.get("identity", {}))
         everything = named_leaves(template)
         leaves = sized(everything)
         found = self._manager.item_metadata(step)
@@ -145,9 +200,33 @@ class Checkpoints:
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding) for name, leaf in leaves.items()
         }
         restored = dict(self._manager.restore(step, args=ocp.args.StandardRestore(shapes)))
-        if digest(restored) != (self._manager.metrics(step) or {}).get("sha256"):
+        if digest(restored) != record.get("sha256"):
             raise ValueError("its checksum does not match")
-        return jax.tree.unflatten(jax.tree.structure(template), (everything | restored).values())
+        state = jax.tree.unflatten(jax.tree.structure(template), (everything | restored).values())
+        return Restored(step, state, record.get("log", {}))
+
+    def _refuse_other_runs(self, step: int, known: dict[str, str]) -> None:
+        """A step of another config or other weights is whole, and not this run's."""
+        if differing := [name for name, value in self._identity.items() if known.get(name, value) != value]:
+            what = f"step {step} was made with another {' and '.join(differing)}"
+            raise InputError(self.folder, what, "set --config.checkpoints.folder to a folder of this run alone")
+
+    def _set_aside(self, reasons: dict[int, str]) -> None:
+        """Moves steps that cannot be read out of the way of what is learned again."""
+        if not reasons:
+            return
+        root = self._manager.directory
+        for step, reason in reasons.items():
+            if distributed.is_primary():
+                aside = root / DAMAGED
+                aside.mkdir(parents=True, exist_ok=True)
+                taken = {path.name for path in aside.iterdir()}
+                free = next(name for i in range(len(taken) + 1) if (name := f"{step}-{i}") not in taken)
+                (root / str(step)).rename(aside / free)
+            where = f"set aside in {self.folder}/{DAMAGED}"
+            logging.warning("checkpoint %d in %s cannot be read (%s); %s", step, self.folder, reason, where)
+        distributed.wait_for_all("set aside")
+        self._manager.reload()
 
     def _loss_of(self, step: int) -> float:
         """The loss that a step was saved with; infinite where it cannot be read."""

@@ -1,6 +1,8 @@
 """Checkpoints: what comes back is bit for bit what was saved, or nothing."""
 
 import json
+import math
+import resource
 import shutil
 
 import jax
@@ -35,10 +37,11 @@ def kept(folder) -> list[int]:
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
 
 
-def restored(folder, template=None):
-    checkpoints = Checkpoints(folder, 2)
+def restored(folder, template=None, identity=None):
+    checkpoints = Checkpoints(folder, 2, identity)
     try:
-        return checkpoints.restore(state_at(0) if template is None else template)
+        found = checkpoints.restore(state_at(0) if template is None else template)
+        return found and found[:2]
     finally:
         checkpoints.close()
 
@@ -127,6 +130,10 @@ def test_another_state_is_refused_and_nothing_is_cast(folder, change, named):
     assert kept(folder) == before
 
 
+def contents(step_folder):
+    return {path.relative_to(step_folder): path.read_bytes() for path in step_folder.rglob("*") if path.is_file()}
+
+
 def files_of(step_folder, *parts):
     return [path for path in step_folder.joinpath(*parts).rglob("*") if path.is_file() and path.stat().st_size]
 
@@ -158,18 +165,78 @@ DAMAGES = {
 # Orbax leaves the other arrays' reads unfinished when one fails
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_a_damaged_newest_step_is_passed_over_and_replaced(folder, damage, caplog):
+def test_a_damaged_newest_step_is_set_aside_and_the_one_before_is_used(folder, damage, caplog):
     damage(folder / "50")
+    left = contents(folder / "50")
     step, state = restored(folder)
     assert step == 40
     assert same(state, state_at(40))
+    ours = [record.levelname for record in caplog.records if "orbax" not in record.pathname]
+    assert ours == ["WARNING"]
     assert f"checkpoint 50 in {folder} cannot be read" in caplog.text
+    assert kept(folder) == [20, 40]
+    assert contents(folder / "damaged" / "50-0") == left
     # a step between the two, and one in the damaged one's place
     write(folder, {45: 0.44, 50: 0.2})
     assert kept(folder) == [20, 45, 50]
     step, state = restored(folder)
     assert step == 50
     assert same(state, state_at(50))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_damaged_twice_both_are_kept(folder):
+    for name in ("50-0", "50-1"):
+        flip_a_bit(folder / "50")
+        left = contents(folder / "50")
+        assert restored(folder)[0] == 40
+        assert contents(folder / "damaged" / name) == left
+        write(folder, {50: 0.2})
+    assert restored(folder)[0] == 50
+
+
+def test_a_step_of_another_run_is_refused_and_stays(tmp_path):
+    mine, other = {"config": "a", "generator_sha256": "b"}, {"config": "a", "generator_sha256": "c"}
+    write(tmp_path / "checkpoints", {10: 0.5}, identity=mine)
+    with pytest.raises(InputError, match=r"step 10 was made with another generator_sha256; set --config\.c"):
+        restored(tmp_path / "checkpoints", identity=other)
+    assert kept(tmp_path / "checkpoints") == [10]
+    assert restored(tmp_path / "checkpoints", identity=mine)[0] == 10
+
+
+def test_what_the_log_has_not_written_comes_back(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", 2)
+    pending = [{"loss": float(np.float32(0.1)), "score": float(np.float32(1 / 3))}]
+    checkpoints.save(7, state_at(7), math.inf, log={"pending": pending, "losses": [0.5]})
+    checkpoints.close()
+    checkpoints = Checkpoints(tmp_path / "checkpoints", 2)
+    assert checkpoints.restore(state_at(0)).log == {"pending": pending, "losses": [0.5]}
+    checkpoints.close()
+
+
+def test_a_step_between_two_lines_of_the_log_is_never_the_best(tmp_path):
+    write(tmp_path / "checkpoints", {10: 0.5, 13: math.inf, 20: 0.7, 30: 0.8, 40: 0.9})
+    assert kept(tmp_path / "checkpoints") == [10, 30, 40]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_save_that_the_disk_refuses_is_told_in_one_line(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", 2)
+    checkpoints.save(10, state_at(10), 0.5)
+    checkpoints.wait()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+    try:
+        with pytest.raises(InputError, match=r"a checkpoint could not be written .*; mend that, and run the same"):
+            save_and_wait(checkpoints, 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert restored(tmp_path / "checkpoints")[0] == 10
+
+
+def save_and_wait(checkpoints, step):
+    checkpoints.save(step, state_at(step), 0.4)
+    checkpoints.wait()
 
 
 def test_a_best_step_with_a_damaged_loss_is_no_longer_the_best(folder):
