@@ -12,12 +12,18 @@
     python launch.py --job=plan --config=configs/creativity.py --config.plan.topology=v5e:2x4    compiles, runs nothing
 
 Any field of the config is set with --config.FIELD=VALUE, for example --config.train.num_steps=500; configs/default.py
-lists and explains them. Exit codes: 0 done, 2 wrong input (one line says what), 75 stopped by Ctrl-C, 1 a bug.
+lists and explains them. Several processes share a job where a TPU slice, srun or mpirun has several, or where each is
+given --coordinator_address=HOST:PORT --num_processes=N --process_id=I (or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES,
+JAX_PROCESS_ID). Exit codes: 0 done; 2 wrong input (one line says what); 75 stopped by SIGTERM or Ctrl-C, or because
+another process was lost: the same command goes on; 1 a bug.
 """
 
 import argparse
 import importlib
 import sys
+import time
+
+from absl import logging
 
 from configs import default
 from latentjax import command_line, config_checks
@@ -39,6 +45,9 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, configs.ConfigDict]
     parser.add_argument("--config", help="a config file, with variants after a colon (default: that of the workdir)")
     parser.add_argument("--workdir", help="the run folder: made, or gone on with; --job=plan needs none")
     parser.add_argument("--job", choices=JOBS, default="train", help="what to do (default: train)")
+    parser.add_argument("--coordinator_address", metavar="HOST:PORT", help="of process 0, where several share the job")
+    parser.add_argument("--num_processes", metavar="N", help="how many they are")
+    parser.add_argument("--process_id", metavar="I", help="which of them this is, from 0")
     flags, rest = parser.parse_known_args(arguments)
     if flags.workdir is None and flags.job != "plan":
         raise InputError("--workdir", "is missing", "see python launch.py --help")
@@ -50,7 +59,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, configs.ConfigDict]
     while rest:
         name, has_value, value = rest.pop(0).partition("=")
         if not name.startswith("--config."):
-            near = "flags are --config, --workdir, --job, --debug and --config.FIELD=VALUE"
+            near = "flags are --config, --workdir, --job, --debug and --config.FIELD=VALUE (and others: --help)"
             raise InputError(name, "is not a flag", near)
         if not has_value:
             if not rest or rest[0].startswith("--"):
@@ -67,13 +76,27 @@ def run(arguments: list[str]) -> None:
     Raises:
         InputError: the arguments are wrong, or what they name.
     """
+    began = time.monotonic()
     flags, config = parse(arguments)
-    importlib.import_module(f"latentjax.jobs.{flags.job}").run(config, flags.workdir)
+    from latentjax import heartbeat, processes  # these import JAX: --help need not wait for it
+
+    processes.join({name: getattr(flags, name) for name in processes.FLAGS}, config.platform, flags.job)
+    try:
+        did = importlib.import_module(f"latentjax.jobs.{flags.job}").run(config, flags.workdir)
+    except processes.LOST as error:
+        processes.refuse_unless_lost(error)
+    else:
+        if flags.job != "plan":
+            took = heartbeat.lasting(time.monotonic() - began)
+            logging.info("done: %s: %s, in %s, %s", flags.job, did, flags.workdir, took)
 
 
 def main() -> int:
     """Returns the exit code, see the module's docstring."""
-    return command_line.run(run)
+    code = command_line.run(run)
+    if processes := sys.modules.get("latentjax.processes"):
+        processes.leave(code)
+    return code
 
 
 if __name__ == "__main__":

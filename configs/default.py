@@ -67,6 +67,7 @@ def get_config() -> config_dict.ConfigDict:
     c.train.log_every = 50  # steps
     c.train.checkpoint_every = 1000
     c.train.samples_every = 1000  # strips in samples/; 0: none
+    c.train.profile_steps = 0  # steps traced by jax.profiler into profile/, after ten that warm up; 0: none
 
     c.checkpoints = config_dict.ConfigDict()
     c.checkpoints.folder = ""  # default: WORKDIR/checkpoints

@@ -1,6 +1,6 @@
 """What every command shares: flags, one line for bad input, exit codes.
 
-0 done, 2 bad input, 75 stopped by Ctrl-C (run again to go on), 1 a bug.
+0 done, 2 bad input, 75 stopped by SIGTERM or Ctrl-C (run again to go on), 1 a bug.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
+from latentjax import preemption
 from latentjax.errors import InputError
 
 
@@ -35,6 +36,7 @@ class Parser(argparse.ArgumentParser):
 
 def run(command: Callable[[list[str]], None]) -> int:
     """Runs a command on the process's arguments and returns the exit code."""
+    preemption.listen()
     try:
         command(sys.argv[1:])
         sys.stdout.flush()
@@ -43,8 +45,8 @@ def run(command: Callable[[list[str]], None]) -> int:
             traceback.print_exc()
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"{printable(str(stopped)) or 'stopped'}; run the same command again to go on", file=sys.stderr)
         return 75
     except BrokenPipeError:
         # the reader has seen enough, as in `| head`; nothing may be flushed into the pipe at exit

@@ -58,6 +58,7 @@ NOT_NEGATIVE = (
     "train.weight_decay",
     "train.clip_norm",
     "train.samples_every",
+    "train.profile_steps",
     "data.many",
     "data.none",
     "assessor_training.warmup_steps",

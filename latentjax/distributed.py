@@ -1,11 +1,17 @@
-"""Devices: which platform, the mesh over them, where arrays live, padding of uneven batches."""
+"""Devices: which platform, the mesh over them, where arrays live, padding of uneven batches; several processes.
+
+Several processes are `jax.distributed`; `processes.py` brings them together. Here is what they tell each other.
+"""
 
 import functools
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from latentjax import overlap
@@ -95,3 +101,67 @@ def ahead(batches: Iterable[Any], mesh: Mesh, count: int = 2) -> Iterator[Any]:
 def constrain(tree: Any, sharding: NamedSharding) -> Any:
     """Every array of a tree, inside jit, spread as `sharding` says."""
     return jax.tree.map(lambda array: jax.lax.with_sharding_constraint(array, sharding), tree)
+
+
+def is_primary() -> bool:
+    """Whether this process writes logs, pictures and all else that is written once."""
+    # asking for the index would choose a platform, where nothing has yet
+    return not jax.distributed.is_initialized() or jax.process_index() == 0
+
+
+def wait_for_all(what: str, timeout: int = 600) -> None:
+    """Returns when every process is here; `what` is the same for all, and the timeout in seconds."""
+    ocp.multihost.sync_global_processes(f"latentjax: {what}", timeout=timeout)
+
+
+def told_by_primary(array: np.ndarray) -> np.ndarray:
+    """The primary's array, on every process; theirs must have its shape and dtype."""
+    return array if jax.process_count() == 1 else np.asarray(multihost_utils.broadcast_one_to_all(array))
+
+
+def refuse_other_input(text: str, where: str, what: str) -> None:
+    """Processes that were started with different input would not compute one thing.
+
+    Raises:
+        InputError: `text` is not the primary's.
+    """
+    mine = np.uint32(zlib.crc32(text.encode()))
+    if told_by_primary(mine) != mine:
+        raise InputError(where, f"{what} another than that of process 0", "start all processes with the same command")
+
+
+def fetched(tree: Any) -> Any:
+    """Arrays as NumPy's, whole on every process; rows may be spread over the devices of all."""
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+    return multihost_utils.process_allgather(tree, tiled=True)
+
+
+class Agreement:
+    """Whether any process asks for something, told to all of them at the same step.
+
+    It is told one call later, so that no step is waited for before the next one is on the devices.
+
+    Args:
+        mesh: of all devices.
+    """
+
+    def __init__(self, mesh: Mesh):
+        self._alone, self._rows, self._before = jax.process_count() == 1, by_row(mesh), None
+        self._any = jax.jit(lambda asked: asked.max(), out_shardings=replicated(mesh))
+
+    def __call__(self, asked: bool) -> bool:
+        if self._alone:
+            return asked
+        mine = np.full(jax.local_device_count(), asked, np.int32)
+        before, self._before = self._before, self._any(jax.make_array_from_process_local_data(self._rows, mine))
+        return before is not None and bool(before)
+
+
+def settled(tree: Any) -> Any:
+    """The same tree; on several CPU processes, when it is computed: programs that wait for each other there use up the
+    few threads and stop for ever.
+    """
+    if jax.process_count() > 1 and jax.default_backend() == "cpu":
+        return jax.block_until_ready(tree)
+    return tree

@@ -57,7 +57,7 @@ def staged(path: os.PathLike | str, *, replace: bool = False) -> Iterator[pathli
             refuse_existing(path)  # another process may have been faster
         if path.exists():
             old = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            os.rename(path, old / path.name)
+            os.rename(path, old / path.name)  # a process killed here leaves it to `recover`
             os.rename(temporary, path)
             shutil.rmtree(old)
         else:
@@ -66,6 +66,21 @@ def staged(path: os.PathLike | str, *, replace: bool = False) -> Iterator[pathli
         raise InputError(path, f"cannot be written ({error.strerror})", "free space or name another folder") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def recover(path: pathlib.Path) -> None:
+    """Puts back what a killed process was replacing by `staged`, and clears away what it left of a new one.
+
+    Only for a place that no other process is writing to.
+    """
+    for old in path.parent.glob(f".{path.name}.old.*"):
+        if not path.exists() and (old / path.name).exists():
+            os.rename(old / path.name, path)
+    for left in path.parent.glob(f".{path.name}.*"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
 
 
 def _umask() -> int:

@@ -1,5 +1,6 @@
 """What a training run logs: metrics.jsonl and tensorboard/."""
 
+import collections
 import functools
 import json
 import pathlib
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from latentjax import distributed
 from latentjax.checkpoints import Checkpoints
 from latentjax.errors import InputError
 from latentjax.files import write_text
@@ -28,12 +30,15 @@ class Metrics(NamedTuple):
 class Log:
     """metrics.jsonl and tensorboard/; fetches metrics in groups, so that steps are not waited for one by one.
 
+    Only the primary process writes.
+
     Args:
         folder: the run folder.
         checkpoints: what a diverged run can go back to, for the message.
         samples_per_step: of one step.
         first: the step gone on from; what a killed run logged after it is dropped.
         rate: the config's field of the learning rate, for the message.
+        begun: what `unwritten` gave when the run was stopped.
     """
 
     def __init__(
@@ -43,13 +48,16 @@ class Log:
         samples_per_step: int,
         first: int,
         rate: str = "train.learning_rate",
+        begun: dict[str, Any] | None = None,
     ):
         self._path, self._first, self._rate = folder / "metrics.jsonl", first, rate
-        drop_after(self._path, first)
+        if distributed.is_primary():
+            drop_after(self._path, first)
         self._checkpoints, self._samples = checkpoints, samples_per_step
-        self._pending: list[Any] = []
-        self._losses: list[float] = []
-        self._since = time.perf_counter()
+        begun = begun or {"pending": [], "losses": []}
+        self._pending: list[Any] = [_metrics_of(known) for known in begun["pending"]]
+        self._losses: list[float] = begun["losses"]
+        self._earlier, self._since = len(self._pending), time.perf_counter()
 
     def __enter__(self) -> "Log":
         return self
@@ -84,14 +92,20 @@ class Log:
             todo = f"start a new --workdir with a lower --config.{self._rate}"
             what = f"diverged before step {step} (loss {means['loss']:.4g})"
             raise InputError("training", what, f"{todo}; step {kept} is kept" if kept else todo)
-        means["samples_per_second"] = len(fetched) * self._samples / (now - self._since)
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **means}) + "\n")
-        for name, value in means.items():
-            self._board.add_scalar(name, value, step)
+        means["samples_per_second"] = (len(fetched) - self._earlier) * self._samples / (now - self._since)
+        if distributed.is_primary():
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **means}) + "\n")
+            for name, value in means.items():
+                self._board.add_scalar(name, value, step)
         self._losses += [float(m.loss) for m in fetched]
-        self._pending, self._since = [], now
+        self._pending, self._earlier, self._since = [], 0, now
         return means["loss"]
+
+    def unwritten(self) -> dict[str, Any]:
+        """What a run that stops between two lines must go on with, so that its lines are those of one that did not."""
+        pending = [{name: float(value) for name, value in m._asdict().items()} for m in jax.device_get(self._pending)]
+        return {"pending": pending, "losses": self._losses}
 
     def go_on(self) -> None:
         """Training goes on after something else, which is not to count as its time; forgets the losses before."""
@@ -101,6 +115,11 @@ class Log:
         """The mean loss of the steps since the last call, for choosing the best checkpoint."""
         losses, self._losses = self._losses, []
         return float(np.mean(losses))
+
+
+def _metrics_of(known: dict[str, float]) -> Any:
+    """A step's metrics as they came from the device, from what `Log.unwritten` kept."""
+    return collections.namedtuple("Earlier", known)(**{name: np.float32(value) for name, value in known.items()})
 
 
 def drop_after(file: pathlib.Path, step: int) -> None:

@@ -1,25 +1,34 @@
 """A run folder: which config made it, on what, and where its parts are."""
 
+import functools
+import hashlib
 import importlib.metadata
 import json
 import pathlib
 import platform
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
+from absl import logging
 
 from latentjax import config as configs
+from latentjax import distributed, locks, starts
 from latentjax.errors import InputError
-from latentjax.files import write_json
+from latentjax.files import recover, write_json
+from latentjax.preemption import Stopped
 
 # these may change between two starts in the same folder
 FREE = (
-    *("train.num_steps", "train.log_every", "train.checkpoint_every", "platform"),
+    *("train.num_steps", "train.log_every", "train.checkpoint_every", "train.profile_steps", "platform"),
     *("assessor_training.num_steps", "assessor_training.log_every", "assessor_training.workers", "data.skip_bad"),
 )
 FREE_GROUPS = ("evaluate.", "generate.", "animate.", "explore.", "plan.")
+# replaced as a whole while a run goes on
+REPLACED = ("config.json", "run.json", "heartbeat.json", "metrics.jsonl", "validation.jsonl", "transformer", "assessor")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -39,21 +48,35 @@ class RunFolder:
             raise InputError("--workdir", "is empty", "name a folder")
         self.path = pathlib.Path(workdir)
         self.config = config
+        self.starts: list[dict[str, Any]] = []  # of this run, this one the last
         try:
             known = self._known_config()
+            if distributed.is_primary():
+                locks.refuse_taken(self.path)
         except OSError as error:
             raise InputError(self.path, f"cannot be read ({error.strerror})", "name another --workdir") from error
         if known is not None:
             self._refuse_changes(known)
 
     def create(self) -> None:
-        """Makes the folder and writes config.json.
+        """Makes the folder, locks it for the primary process and writes config.json.
 
         Raises:
-            InputError: it cannot be written.
+            InputError: it cannot be written, or another process is writing into it.
         """
+        if distributed.is_primary():
+            self._write_config()
+        distributed.wait_for_all("the run folder")
+        if not (self.path / "config.json").exists():
+            self._write_config()  # the processes share no disk
+
+    def _write_config(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            locks.hold(self.path)
+            for name in REPLACED:
+                recover(self.path / name)
+            _opened.append(self)
             record = {"sha256": configs.digest(self.config), "config": configs.plain(self.config)}
             write_json(self.path / "config.json", record)
         except OSError as error:
@@ -64,7 +87,8 @@ class RunFolder:
         file = self.path / "config.json"
         if not file.exists():
             # a process that was killed at the wrong moment, or is at it now, leaves half a config.json under its name
-            if self.path.is_dir() and any(not path.name.startswith(".config.json.") for path in self.path.iterdir()):
+            own = (".config.json.", locks.NAME)
+            if self.path.is_dir() and any(not path.name.startswith(own) for path in self.path.iterdir()):
                 raise InputError(self.path, "is neither empty nor a run folder", "name another --workdir")
             if self.path.exists() and not self.path.is_dir():
                 raise InputError(self.path, "is a file", "name a folder with --workdir")
@@ -77,18 +101,22 @@ class RunFolder:
     def _refuse_changes(self, known: dict[str, Any]) -> None:
         """A run goes on under its own config, but for a short list of fields."""
         now = configs.plain(self.config)
-        # a cosine over another length would have had other rates from the first step on
-        fixed = [f"{job}.num_steps" for job in ("train", "assessor_training") if now.get(f"{job}.schedule") == "cosine"]
-        free = [field for field in FREE if field not in fixed]
+        kept = fixed(now)
         differing = [
-            f"{field} is {known.get(field)!r} there and {now.get(field)!r} here"
+            field
             for field in sorted(known | now)
-            if known.get(field) != now.get(field) and field not in free and not field.startswith(FREE_GROUPS)
+            if known.get(field) != now.get(field) and (field in kept or field not in now)
         ]
         if differing:
-            more = f" and {len(differing) - 2} more" if len(differing) > 2 else ""
-            what = f"was made with another config ({'; '.join(differing[:2])}{more})"
+            shown = [f"{field} is {known.get(field)!r} there and {now.get(field)!r} here" for field in differing[:2]]
+            more = f"; also {', '.join(differing[2:])}" if len(differing) > 2 else ""
+            what = f"was made with another config ({'; '.join(shown)}{more})"
             raise InputError(self.path, what, "name another --workdir, or give the same config")
+
+    def identity(self, **sha256: str) -> dict[str, str]:
+        """What a checkpoint of this run must be of: the fields that may not change, and the weights."""
+        text = json.dumps(fixed(configs.plain(self.config)), sort_keys=True)
+        return {"config": hashlib.sha256(text.encode()).hexdigest(), **sha256}
 
     def refuse_other_weights(self, **sha256: str) -> None:
         """A run goes on with its own generator and assessor, whatever their paths hold now.
@@ -107,17 +135,75 @@ class RunFolder:
                 raise InputError(self.path, what, "name another --workdir, or put the old weights back")
 
     def write_run(self, **facts: Any) -> None:
-        """run.json: what this start runs on."""
-        record = {
+        """run.json: what this start runs on, and all starts."""
+        if not distributed.is_primary():
+            return
+        self.starts = self.starts or [*starts.known(self.path), starts.begun(sys.argv)]
+        self._run = {
             "command": sys.argv,
             "config_sha256": configs.digest(self.config),
             "python": platform.python_version(),
             "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
             "devices": [f"{device.platform}:{device.device_kind}" for device in jax.devices()],
+            "processes": jax.process_count(),
             "git_revision": git_revision(),
             **facts,
         }
-        write_json(self.path / "run.json", record)
+        self.note()
+
+    def note(self, **facts: Any) -> None:
+        """Adds to what run.json says of this start."""
+        if self.starts:
+            self.starts[-1] |= facts
+            write_json(self.path / "run.json", {**self._run, "starts": self.starts})
+
+
+def job(run: Callable[[configs.ConfigDict, str], str | None]) -> Callable[[configs.ConfigDict, str], str | None]:
+    """A job that, however it ends, gives up the locks that it took and notes its end in run.json.
+
+    Args:
+        run: the job; it returns what it did, for the closing line.
+    """
+
+    @functools.wraps(run)
+    def whole(config: configs.ConfigDict, workdir: str) -> str | None:
+        with locks.released():
+            how, earlier = "failed", len(_opened)
+            try:
+                did = run(config, workdir)
+                how = "done"
+            except Stopped:
+                how = "stopped"
+                raise
+            except InputError:
+                how = "refused"
+                raise
+            finally:
+                for folder in _opened[earlier:]:
+                    _end(folder, how)
+                del _opened[earlier:]
+            return did
+
+    return whole
+
+
+_opened: list[RunFolder] = []  # by the jobs that are running
+
+
+def _end(folder: RunFolder, how: str) -> None:
+    """Notes the end; a disk that has no room for it has been told of."""
+    try:
+        folder.note(ended=time.time(), how=how)
+    except OSError as error:
+        logging.warning("%s: its end is not noted (%s)", folder.path / "run.json", error.strerror)
+
+
+def fixed(fields: dict[str, Any]) -> dict[str, Any]:
+    """Those fields of a flat config that a run keeps from its first start on."""
+    # a cosine over another length would have had other rates from the first step on
+    bound = [f"{job}.num_steps" for job in ("train", "assessor_training") if fields.get(f"{job}.schedule") == "cosine"]
+    free = [field for field in FREE if field not in bound]
+    return {name: value for name, value in fields.items() if name not in free and not name.startswith(FREE_GROUPS)}
 
 
 def refuse_other_facts(header: pathlib.Path, facts: dict[str, Any], field: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import safetensors.numpy
 from flax import nnx
 from safetensors import SafetensorError
 
-from latentjax import assessors, generators
+from latentjax import assessors, generators, remote
 from latentjax.errors import InputError
 from latentjax.files import sha256_of, staged
 from latentjax.transformers import Transformer
@@ -70,7 +70,7 @@ def abstract_of(folder: os.PathLike | str, record: dict[str, Any]) -> nnx.Module
     try:
         return abstract(record["kind"], record["config"])
     except Exception as error:  # model.json has no checksum: its config may hold anything
-        where = pathlib.Path(folder) / "model.json"
+        where = remote.within(folder, "model.json")
         raise InputError(where, f"is damaged (config: {error!r:.200})", "convert or copy the model again") from error
 
 
@@ -143,28 +143,49 @@ def save(
         (temporary / "model.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
+def holds(folder: pathlib.Path, arrays: dict[str, Any]) -> bool:
+    """Whether a model folder is there, whole, with these weights."""
+    try:
+        known, file = json.loads((folder / "model.json").read_text(encoding="utf-8")), folder / "weights.safetensors"
+        return known["weights_sha256"] == digest(arrays) == sha256_of(file)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def read_record(folder: os.PathLike | str, role: str) -> dict[str, Any]:
-    """model.json of a folder, checked for its format and role.
+    """model.json of a folder, here or on gs://, checked for its format and role.
 
     Raises:
         InputError: no model folder, or one of another role.
     """
-    path = pathlib.Path(folder) / "model.json"
+    return _record(_model_json(folder, role), folder, role)
+
+
+def _model_json(folder: os.PathLike | str, role: str) -> bytes:
+    path = remote.within(folder, "model.json")
     try:
+        if remote.is_remote(folder):
+            return remote.read(path)
         if not os.path.exists(folder):
             raise InputError(folder, "does not exist", f"give the {role}'s model folder")
         if not os.path.isdir(folder):
             todo = "give a model folder (python -m converters SOURCE DESTINATION makes one from a PyTorch file)"
             raise InputError(folder, "is a file", todo)
-        record = json.loads(path.read_text(encoding="utf-8"))
-        kind, found = record["kind"], record["format"]
-        known = found == FORMAT and kind in CLASSES
-        _ = {**record["config"]}, {**record["source"]}, record["weights_sha256"]
+        return path.read_bytes()
     except FileNotFoundError:
         todo = "give a folder that python -m converters or a training run wrote"
         raise InputError(folder, f"is not a {role} folder (no model.json)", todo) from None
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})", "check its permissions") from error
+
+
+def _record(model_json: bytes, folder: os.PathLike | str, role: str) -> dict[str, Any]:
+    path = remote.within(folder, "model.json")
+    try:
+        record = json.loads(model_json.decode("utf-8"))
+        kind, found = record["kind"], record["format"]
+        known = found == FORMAT and kind in CLASSES
+        _ = {**record["config"]}, {**record["source"]}, record["weights_sha256"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(path, f"is damaged ({error!r})", "convert or copy the model again") from error
     if not known:
@@ -219,13 +240,18 @@ def load(folder: os.PathLike | str, role: str) -> tuple[nnx.Module, dict[str, An
     """The module of a model folder and its record; weights stored in half precision become the module's float32.
 
     Args:
-        folder: a model folder.
+        folder: a model folder, or the address of one on gs://, which is brought into the cache.
         role: "generator", "assessor" or "transformer".
 
     Raises:
         InputError: missing, damaged (checksum, tensors) or of another role.
     """
-    record = read_record(folder, role)
+    model_json = _model_json(folder, role)
+    record = _record(model_json, folder, role)
+    todo = "convert or copy the model again"
+    if remote.is_remote(folder):
+        folder = remote.fetched(folder, model_json, record["weights_sha256"])
+        todo = f"delete {folder}: it is fetched again"
     file = pathlib.Path(folder) / "weights.safetensors"
     try:
         data = mapped(file)
@@ -234,7 +260,7 @@ def load(folder: os.PathLike | str, role: str) -> tuple[nnx.Module, dict[str, An
     except Exception as error:  # the checksum that model.json gives may be that of anything
         raise InputError(file, f"cannot be read ({error!r:.200})", "convert or copy the model again") from error
     if not whole:
-        raise InputError(file, "does not match the checksum in model.json", "convert or copy the model again")
+        raise InputError(file, "does not match the checksum in model.json", todo)
     module = abstract_of(folder, record)
     if {path: array.shape for path, array in weights.items()} != _shapes(module):
         raise InputError(file, "has other tensors than its model.json states", "convert or copy the model again")

@@ -250,8 +250,8 @@ def test_the_pictures_that_are_held_do_not_grow_with_the_latents(config, tmp_pat
         held.append(sum(tiles() is not None for tiles in made))
         return write(*arguments)
 
-    original = sweep.Sweep._fetched
-    monkeypatch.setattr(sweep.Sweep, "_fetched", fetched)
+    original = sweep.Sweep._swept
+    monkeypatch.setattr(sweep.Sweep, "_swept", fetched)
     monkeypatch.setattr(strips, "write", slowly)
     evaluate.run(config(evaluate__count=60), str(tmp_path / "run"))
     assert len(made) == 60

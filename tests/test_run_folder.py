@@ -65,7 +65,7 @@ def test_a_run_goes_on_with_these_fields_changed(workdir, fields):
     [
         ({"train__learning_rate": 0.5}, "(train.learning_rate is 0.001 there and 0.5 here)"),
         ({"train__seed": 1, "precision": "bfloat16"}, "(precision is 'float32' there and 'bfloat16' here; train.seed"),
-        ({"train__seed": 1, "precision": "bfloat16", "train__batch_size": 2}, " and 1 more)"),
+        ({"train__seed": 1, "precision": "bfloat16", "train__batch_size": 2}, "; also train.seed)"),
         ({"assessor__slope": 2.0}, "(assessor.slope is None there and 2.0 here)"),
         ({"generator__weights": "b", "evaluate__seed": 7}, "(generator.weights is '' there and 'b' here)"),
     ],

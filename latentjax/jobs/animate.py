@@ -22,7 +22,7 @@ from latentjax.jobs.workbench import Studio, prepare_studio
 from latentjax.latents import Latent
 from latentjax.overlap import in_threads
 from latentjax.report import pages
-from latentjax.run_folder import refuse_other_facts
+from latentjax.run_folder import job, refuse_other_facts
 
 NAMED = "--config.animate.name"
 
@@ -219,7 +219,8 @@ def check_settings(settings: ConfigDict, transformer: Any) -> None:
     methods.check_one_direction(transformer, "config.animate.alphas")
 
 
-def run(config: ConfigDict, workdir: str) -> None:
+@job
+def run(config: ConfigDict, workdir: str) -> str | None:
     """Makes what is missing of the films in WORKDIR/animations/NAME.
 
     Raises:
@@ -242,4 +243,5 @@ def run(config: ConfigDict, workdir: str) -> None:
         if missing:
             target.write(filmed(imaging, missing))
         target.write_page()
-    logging.info("%d films; look at %s", len(films), folder / "index.html")
+    logging.info("look at %s", folder / "index.html")
+    return f"{len(missing)} films made, {len(films)} there"

@@ -110,7 +110,10 @@ def run(bench: Workbench) -> None:
             each.evaluation.open(each.params, direction, each.folder(direction))
         for each, direction in parts:
             facts, records = each.evaluation.fill(each.params, direction, each.folder(direction))
-            evaluation.report(each.folder(direction), facts, records, page=False)
+            if distributed.is_primary():
+                evaluation.report(each.folder(direction), facts, records, page=False)
+        if not distributed.is_primary():
+            return
         folders = {each.name(direction): each.folder(direction) for each, direction in parts}
         summary = evaluation.write_comparison(folder, folders)
     for label, each in summary["runs"].items():

@@ -1,5 +1,6 @@
 """One evaluation: every latent along alpha, measured, drawn and summarised in a folder."""
 
+import collections
 import json
 import pathlib
 import threading
@@ -7,11 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 from absl import logging
 from tqdm import tqdm
 
 from latentjax import config as configs
-from latentjax import latents, networks, pictures, precision, weights
+from latentjax import distributed, latents, networks, pictures, precision, space, weights
 from latentjax.config_checks import METHODS
 from latentjax.errors import InputError
 from latentjax.files import told
@@ -62,13 +64,14 @@ class Evaluation:
     def preview(self, params: Any, step: int) -> None:
         """Draws the first strips into samples/."""
         folder, strips = self.bench.folder.path / "samples", self.strips[:PREVIEWS]
-        folder.mkdir(exist_ok=True)
         images, labels = [], []
         for direction in self.directions:
             for swept in self.sweep(params, strips, direction):
                 images.append(pictures.strip(swept.tiles, self.alphas.tolist(), swept.measured["score"]))
                 labels.append(swept.strip.latent.name + (f", {direction}" if len(self.directions) > 1 else ""))
-        pictures.save(pictures.overview(images, labels, title=f"step {step}"), folder / f"step{step:08d}.png")
+        if images:
+            folder.mkdir(exist_ok=True)
+            pictures.save(pictures.overview(images, labels, title=f"step {step}"), folder / f"step{step:08d}.png")
 
     def run(self, params: Any, step: int | None, *, untrained: bool = False) -> None:
         """Makes what is missing of the evaluation folder, of one for each of several directions.
@@ -85,15 +88,20 @@ class Evaluation:
             folder = self.folder(step, direction, untrained=untrained)
             with told(folder):
                 facts, records = self.fill(params, direction, folder)
-                log_result(folder, report(folder, facts, records))
+                if distributed.is_primary():
+                    log_result(folder, report(folder, facts, records))
 
     def open(self, params: Any, direction: int, folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """Makes a folder and keeps in it what moves the latents; its facts, and the records of strips that are there.
+
+        Only the primary process does, and knows of the strips.
 
         Raises:
             InputError: the folder holds an evaluation of something else.
         """
         facts = self.facts(params, direction)
+        if not distributed.is_primary():
+            return facts, {}
         records = open_folder(folder, facts, self.strips, configs.plain(self.bench.config.evaluate))
         if self.transformer is not None:
             keep(folder / "transformer", self.transformer, params)
@@ -102,12 +110,20 @@ class Evaluation:
     def fill(self, params: Any, direction: int, folder: pathlib.Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Makes the strips that a folder lacks; its facts, and the records of all its strips.
 
+        All processes compute them; the primary one writes, and has the records.
+
         Raises:
             InputError: the folder holds an evaluation of something else.
         """
         facts, records = self.open(params, direction, folder)
         # a latent file that was edited since is drawn anew
-        missing = [strip for strip in self.strips if records.get(strip.file, {}).get("key") != strip.key]
+        known = np.array([records.get(strip.file, {}).get("key") == strip.key for strip in self.strips])
+        known = distributed.told_by_primary(known)
+        missing = [strip for strip, there in zip(self.strips, known, strict=True) if not there]
+        if not distributed.is_primary():
+            collections.deque(self.sweep(params, missing, direction), maxlen=0)
+            return facts, []
+        self._check_space(folder, len(missing))
         if len(missing) < len(self.strips):
             logging.info("%s: %d of %d strips are there", folder, len(self.strips) - len(missing), len(self.strips))
         drawn = self._draw(params, direction, missing, folder)
@@ -116,6 +132,16 @@ class Evaluation:
         ordered = [records[strip.file] for strip in self.strips]
         write_strips(folder, ordered)
         return facts, ordered
+
+    def _check_space(self, folder: pathlib.Path, count: int) -> None:
+        """Tells what `count` strips will take.
+
+        Raises:
+            InputError: there is no room for them.
+        """
+        settings, tiles = self.bench.config.evaluate, count * len(self.alphas)
+        needed = space.of_pictures(tiles, self.bench.generator.resolution, settings.format)
+        space.check(folder, f"{count} strips", needed + space.of_pictures(tiles, self.tile, "jpeg"))
 
     def refuse_taken_name(self, first: int) -> None:
         """Tells before a run goes on from step `first` that evaluate.name holds what it was before.

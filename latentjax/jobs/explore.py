@@ -24,7 +24,7 @@ from latentjax.latents import Latent
 from latentjax.networks import LatentTransformer
 from latentjax.overlap import in_threads
 from latentjax.report.exploration import Exploration, report
-from latentjax.run_folder import RunFolder, refuse_other_facts
+from latentjax.run_folder import RunFolder, job, refuse_other_facts
 from latentjax.unsupervised_directions import KINDS
 
 NAMED = "--config.explore.name"
@@ -158,7 +158,8 @@ def prepared(config: ConfigDict, workdir: str) -> Studio | None:
     return prepare(config, workdir) if judging else prepare_studio(config, workdir)
 
 
-def run(config: ConfigDict, workdir: str) -> None:
+@job
+def run(config: ConfigDict, workdir: str) -> str | None:
     """Maps latents in WORKDIR/exploration/NAME; with a generator, shows them and exports directions too.
 
     The map is made anew each time, under whatever settings; thumbnails that are there are not.
@@ -194,3 +195,4 @@ def run(config: ConfigDict, workdir: str) -> None:
     if studio is not None and directions:
         export(directions, studio, folder)
     logging.info("look at %s", folder / "index.html")
+    return f"{len(points)} latents mapped"

@@ -10,7 +10,7 @@ import jax
 from absl import logging
 from tqdm import tqdm
 
-from latentjax import latents, networks
+from latentjax import latents, networks, space
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.files import told
@@ -19,6 +19,12 @@ from latentjax.jobs import methods, replay
 from latentjax.jobs.imaging import Imaging
 from latentjax.jobs.workbench import Studio, prepare_studio
 from latentjax.latents import Latent
+from latentjax.run_folder import job
+
+SHARE_DONE = (
+    "this process's share is done; where each has a disk of its own, bring the folders %s together, "
+    "and the same command in one process writes the manifest"
+)
 
 
 class Generation(Imaging):
@@ -110,7 +116,8 @@ def check_settings(settings: ConfigDict, transformer: networks.LatentTransformer
     methods.check_one_direction(transformer, "config.generate.alphas")
 
 
-def run(config: ConfigDict, workdir: str) -> None:
+@job
+def run(config: ConfigDict, workdir: str) -> str | None:
     """Makes what is missing of the set in WORKDIR/generated/NAME, or the one picture that generate.tile names.
 
     Raises:
@@ -118,7 +125,7 @@ def run(config: ConfigDict, workdir: str) -> None:
     """
     if config.generate.tile:
         replay.run(config, workdir)
-        return
+        return "one tile made again"
     studio = prepare_studio(config, workdir, local=True)
     transformer = methods.learned_transformer(studio) if config.generate.alphas else None
     generation = Generation(studio, transformer)
@@ -128,11 +135,11 @@ def run(config: ConfigDict, workdir: str) -> None:
     target.check()
     studio.create()
     with told(folder):
-        fill(target, generation)
+        return fill(target, generation)
 
 
-def fill(target: GeneratedSet, generation: Generation) -> None:
-    """Makes this process's pictures that are missing."""
+def fill(target: GeneratedSet, generation: Generation) -> str:
+    """Makes this process's pictures that are missing; says how many."""
     folder, total = target.folder, target.total
     done = target.open()
     missing = target.missing(done)
@@ -140,6 +147,8 @@ def fill(target: GeneratedSet, generation: Generation) -> None:
         logging.info("%s: %d of %d images are there", folder, len(done), total)
     if -(-total // target.size) < target.processes:
         logging.warning("some processes have nothing to do; a smaller config.generate.shard_size gives them a share")
+    side = generation.studio.generator.resolution
+    space.check(folder, f"{len(missing)} images", space.of_pictures(len(missing), side, target.format))
     if missing:
         made = generation.images(generation.pictures(missing))
         hidden = target.process > 0
@@ -150,4 +159,5 @@ def fill(target: GeneratedSet, generation: Generation) -> None:
     elif target.finish():
         logging.info("%d images are in %s; look at %s", total, folder, target.overview)
     else:
-        logging.info("this process's share is done; the others are at theirs")
+        logging.info(SHARE_DONE, folder)
+    return f"{len(missing)} images made"

@@ -23,7 +23,7 @@ from latentjax.files import write_json
 from latentjax.jobs import breed, generate, judge, paper_checks, train, train_assessor
 from latentjax.jobs.workbench import start
 from latentjax.report import paper as report
-from latentjax.run_folder import RunFolder
+from latentjax.run_folder import RunFolder, job
 
 # the fields that a stage's result depends on, by how they begin
 SOURCES = ("generator.", "data.", "paper.", "latents.", "precision", "forms")
@@ -201,7 +201,8 @@ class Paper:
         train.run({"learned": self.learned, "one_direction": self.baseline}[name], str(self.path / name))
 
 
-def run(config: ConfigDict, workdir: str) -> None:
+@job
+def run(config: ConfigDict, workdir: str) -> str | None:
     """Makes what is missing of the run, stage by stage, and the page on it.
 
     Raises:
@@ -225,6 +226,7 @@ def run(config: ConfigDict, workdir: str) -> None:
     evaluations = {name: paper.evaluation(name) for name in ("learned", "one_direction")}
     report.write(paper.path, configs.flatten(config), generator.num_classes, evaluations, seconds)
     logging.info("look at %s", folder.path / "index.html")
+    return f"{len(seconds)} stages"
 
 
 def finish(stages: list[Stage], log: pathlib.Path) -> dict[str, float]:

@@ -7,10 +7,11 @@ from absl import logging
 from latentjax import data
 from latentjax.config import ConfigDict
 from latentjax.jobs.workbench import start
-from latentjax.run_folder import RunFolder
+from latentjax.run_folder import RunFolder, job
 
 
-def run(config: ConfigDict, workdir: str) -> None:
+@job
+def run(config: ConfigDict, workdir: str) -> str | None:
     """Makes the set in data.folder, or in WORKDIR/data, unless it is there.
 
     Raises:
@@ -23,3 +24,4 @@ def run(config: ConfigDict, workdir: str) -> None:
     folder.create()  # only now, so that a workdir is not bound to a config that is refused
     examples = preparation.finish()
     logging.info("%s holds the set %s", examples.folder, examples.sha256[:16])
+    return f"the data set in {examples.folder}"

@@ -100,7 +100,8 @@ class Samples:
         for start in range(0, len(z), self.batch):
             group = [array[start : start + self.batch] for array in (z, y)]
             arrays = jax.device_put([distributed.padded(array, self.batch) for array in group], rows)
-            scores.append(np.asarray(self._score(self.bench.frozen, *arrays))[: len(group[0])])
+            found = distributed.fetched(self._score(self.bench.frozen, *arrays))
+            scores.append(found[: len(group[0])])
             bar.update(len(group[0]))
         return np.concatenate(scores).astype(np.float64)
 

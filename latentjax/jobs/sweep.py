@@ -92,16 +92,18 @@ class Sweep:
         self._compiled = jax.jit(self._measure, compiler_options=options)
 
     def __call__(self, params: Any, strips: Sequence[Strip], direction: int = 0) -> Iterator[Swept]:
-        """Each strip with its tiles and what was measured; the last batch is padded."""
+        """Each strip with its tiles and what was measured, on the primary process; the last batch is padded."""
         groups = (strips[start : start + self.batch] for start in range(0, len(strips), self.batch))
         # the device works on the next batch while this one is fetched and drawn
         for group, found in ahead((group, self._begun(params, group, direction)) for group in groups):
-            yield from self._fetched(group, found)
+            found = distributed.fetched(found)
+            if distributed.is_primary():
+                yield from self._swept(group, found)
 
     def _begun(self, params: Any, group: Sequence[Strip], direction: int) -> Any:
         """Tiles, measures and judgements of a batch, on the device."""
         tiles, measured, judged = self._compiled(params, self.bench.frozen, self.rows(group), np.int32(direction))
-        return tiles, measured, self.measures.judge(judged)
+        return distributed.settled((tiles, measured, self.measures.judge(judged)))
 
     def rows(self, group: Sequence[Strip]) -> Any:
         """z, y and noise of a batch; the noise depends on the latent and the seed, not on its neighbours."""
@@ -142,9 +144,9 @@ class Sweep:
         moving, iterative = nets._replace(transformer=move), settings.mode == "iterative"
         return objective.along(moving, params, z, y, self.alphas, noise, direction, iterative=iterative)
 
-    def _fetched(self, group: Sequence[Strip], found: Any) -> Iterator[Swept]:
-        """The strips of a batch, from the device; what is no object has no properties (NaN)."""
-        tiles, measured, judged = jax.device_get(found)
+    def _swept(self, group: Sequence[Strip], found: Any) -> Iterator[Swept]:
+        """The strips of a batch; what is no object has no properties (NaN)."""
+        tiles, measured, judged = found
         measured = measured | self.measures.objects(tiles[: len(group)])
         features = judged.pop("features", None)
         for i, strip in enumerate(group):

@@ -1,7 +1,10 @@
 """Learns a transformer: equation (2), one jitted, donated, sharded step over all devices."""
 
+import contextlib
 import json
-from collections.abc import Callable
+import math
+import pathlib
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -10,14 +13,18 @@ import optax
 from absl import logging
 from tqdm import tqdm
 
-from latentjax import distributed, latents, networks, objective, weights
-from latentjax.checkpoints import Checkpoints
+from latentjax import distributed, latents, networks, objective, preemption, profiling, space, starts, weights
+from latentjax.checkpoints import Checkpoints, named_leaves, sized
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
+from latentjax.files import told
+from latentjax.heartbeat import Heartbeat
 from latentjax.jobs.evaluation import Evaluation
 from latentjax.jobs.workbench import Workbench, new_transformer, prepare
 from latentjax.metrics import Log, Metrics
+from latentjax.preemption import Stopped
 from latentjax.radam import radam
+from latentjax.run_folder import job
 from latentjax.terms import Terms
 
 
@@ -86,7 +93,8 @@ def make_step(
     return step
 
 
-def run(config: ConfigDict, workdir: str) -> None:
+@job
+def run(config: ConfigDict, workdir: str) -> str:
     """Trains until train.num_steps, going on from the latest checkpoint, exports, evaluates.
 
     Raises:
@@ -104,22 +112,50 @@ def run(config: ConfigDict, workdir: str) -> None:
     bench.create()
     bench.folder.write_run(**bench.sha256, mesh=dict(bench.mesh.shape))
     chain = optimizer(config.train)
-    state = initial_state(transformer.state, chain)
-    state = jax.device_put(state, distributed.replicated(bench.mesh))
-    checkpoints = Checkpoints(config.checkpoints.folder or bench.folder.path / "checkpoints", config.checkpoints.keep)
-    try:
-        first, state = checkpoints.restore(state) or (0, state)
+    state = jax.device_put(initial_state(transformer.state, chain), distributed.replicated(bench.mesh))
+    with opened(bench, state) as checkpoints:
+        restored = checkpoints.restore(state)
+        first, state, log = restored or (0, state, {})
+        bench.folder.note(from_step=first)
         if first:
             logging.info("going on from step %d of %d", first, config.train.num_steps)
             evaluation.refuse_taken_name(first)
         elif config.evaluate.before_train:
             evaluation.run(state.params, step=0, untrained=True)
-        state = loop(bench, transformer, evaluation, chain, checkpoints, state)
-    finally:
-        checkpoints.close()
+        state = loop(bench, transformer, evaluation, chain, checkpoints, state, log)
     export(bench, transformer, state)
     if config.evaluate.after_train:
         evaluation.run(state.params, step=int(state.step))
+    return done(bench, first)
+
+
+@contextlib.contextmanager
+def opened(bench: Workbench, state: TrainState) -> Iterator[Checkpoints]:
+    """The run's checkpoints; when the block ends, all of them are saved.
+
+    Raises:
+        InputError: they cannot be written, or there is no room for one.
+    """
+    settings = bench.config.checkpoints
+    folder = settings.folder or str(bench.folder.path / "checkpoints")
+    checkpoints = Checkpoints(folder, settings.keep, bench.folder.identity(**bench.sha256))
+    try:
+        if "://" not in folder and distributed.is_primary():
+            each = sum(leaf.nbytes for leaf in sized(named_leaves(state)).values())
+            space.check(pathlib.Path(folder), "checkpoints", (settings.keep + 2) * each, surely=each)
+        yield checkpoints
+    finally:
+        checkpoints.close()
+
+
+def done(bench: Workbench, first: int) -> str:
+    """What this start did, for the closing line."""
+    train, found = bench.config.train, starts.goodput(bench.folder.starts)
+    if first >= train.num_steps:
+        return f"nothing to train, step {first} was reached before"
+    samples = (train.num_steps - first) * train.batch_size * train.alphas_per_latent
+    again = f" (of {found.starts} starts, {100 * found.share:.0f} % of their time in steps that count)"
+    return f"trained steps {first} to {train.num_steps}, {samples:,} samples" + again * (found.starts > 1)
 
 
 def loop(
@@ -129,29 +165,54 @@ def loop(
     chain: optax.GradientTransformation,
     checkpoints: Checkpoints,
     state: TrainState,
+    begun: dict[str, Any],
 ) -> TrainState:
-    """Steps until train.num_steps, in one order: step, log, save, sample."""
+    """Steps until train.num_steps, in one order: step, log, save, sample.
+
+    Raises:
+        Stopped: a signal came; the step that was reached is saved.
+    """
     train, first = bench.config.train, int(state.step)
     if first >= train.num_steps:
         return state
-    compiled = compiled_step(bench, transformer, chain)
-    unit = train.batch_size * train.alphas_per_latent
+    compiled, agreed = compiled_step(bench, transformer, chain), distributed.Agreement(bench.mesh)
+    unit, folder = train.batch_size * train.alphas_per_latent, bench.folder
+    heart = Heartbeat(folder.path, "train", "samples", unit, first, train.num_steps)
     with (
-        Log(bench.folder.path, checkpoints, unit, first) as log,
-        tqdm(total=train.num_steps * unit, initial=first * unit, unit=" samples", unit_scale=True, desc="train") as bar,
+        told(folder.path),
+        Log(folder.path, checkpoints, unit, first, begun=begun) as log,
+        progress(train.num_steps * unit, first * unit) as bar,
+        profiling.Trace(folder.path, first, train.profile_steps) as trace,
+        preemption.deferred() as stop,
     ):
         for step in range(first + 1, train.num_steps + 1):
-            state, metrics = compiled(state, bench.frozen)
+            with trace.step(step):
+                state, metrics = distributed.settled(compiled(state, bench.frozen))
             log.add(metrics)
             last = step == train.num_steps
+            stopping = agreed(stop.asked) or (last and agreed(stop.asked))
             if last or step % train.log_every == 0 or step % train.checkpoint_every == 0:
                 bar.set_postfix(loss=f"{log.write(step):.4f}", step=step)
             bar.update(unit)
+            heart.beat(step)
             if last or step % train.checkpoint_every == 0:
                 checkpoints.save(step, state, log.loss_since_save())
+            elif stopping:
+                checkpoints.save(step, state, math.inf, log=log.unwritten())
             if train.samples_every and (last or step % train.samples_every == 0):
                 evaluation.preview(state.params, step)
+            if last or stopping:
+                checkpoints.wait()
+                folder.note(step=step, seconds=heart.seconds)
+            if stopping:
+                raise Stopped(f"stopped at step {step} of {train.num_steps}, which is saved")
     return state
+
+
+def progress(total: int, initial: int) -> tqdm:
+    """A bar of samples, on the primary process."""
+    hidden = not distributed.is_primary()
+    return tqdm(total=total, initial=initial, unit=" samples", unit_scale=True, desc="train", disable=hidden)
 
 
 def check_batch(train: ConfigDict, mesh: jax.sharding.Mesh) -> None:
@@ -236,13 +297,15 @@ Settings: `{config}`. A score is what its assessor learned, not the property its
 
 
 def export(bench: Workbench, transformer: networks.LatentTransformer, state: TrainState) -> None:
-    """Writes transformer/, a portable model folder with a card."""
+    """Writes transformer/, a portable model folder with a card, unless it is there."""
     folder, steps = bench.folder.path / "transformer", int(state.step)
+    arrays = jax.device_get(weights.named(state.params))
+    if not distributed.is_primary() or weights.holds(folder, arrays):
+        return
     assessor = bench.config.assessor.weights or ", ".join(term.name for term in bench.assessor.terms)
     names = {"generator": bench.config.generator.weights, "assessor": assessor}
     source = {"file": "", "sha256": "", "step": steps, **names, **bench.sha256}
     origin = "".join(f" It learned from {origin}." for origin in bench.assessor.origins)
     card = CARD.format(steps=steps, folder=folder, config=json.dumps(transformer.config), origin=origin, **names)
-    arrays = jax.device_get(weights.named(state.params))
     weights.save(folder, arrays, "transformer", transformer.config, source, card=card, replace=True)
     logging.info("the learned direction is in %s", folder)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -13,19 +14,22 @@ from absl import logging
 from flax import nnx
 from tqdm import tqdm
 
-from latentjax import data, distributed, forms, networks, packages, precision, weights
+from latentjax import data, distributed, forms, networks, packages, precision, preemption, weights
 from latentjax.assessor_objective import AssessorState, classified, make_step, normalised
 from latentjax.checkpoints import Checkpoints
 from latentjax.config import ConfigDict
 from latentjax.data import pipeline
+from latentjax.files import told
+from latentjax.heartbeat import Heartbeat
 from latentjax.jobs import assessor_report
 from latentjax.jobs.assessor_report import Predictions
 from latentjax.jobs.students import Student, check_output, check_settings, new_student, starting_weights
 from latentjax.jobs.train import optimizer
 from latentjax.jobs.workbench import start
 from latentjax.metrics import Log, Validations
+from latentjax.preemption import Stopped
 from latentjax.report import classification
-from latentjax.run_folder import RunFolder
+from latentjax.run_folder import RunFolder, job
 
 
 class Lesson(NamedTuple):
@@ -43,7 +47,8 @@ class Lesson(NamedTuple):
         return self.student.config["image_size"]
 
 
-def run(config: ConfigDict, workdir: str) -> None:
+@job
+def run(config: ConfigDict, workdir: str) -> str | None:
     """Prepares the pictures, trains, going on from the latest checkpoint, exports the best, reports.
 
     Raises:
@@ -67,7 +72,8 @@ def run(config: ConfigDict, workdir: str) -> None:
     folder.write_run(**facts, mesh=dict(mesh.shape))
     lesson = Lesson(config, folder, mesh, examples, student)
     predict, settle = predictor(lesson), settler(lesson)
-    checkpoints = Checkpoints(config.checkpoints.folder or folder.path / "checkpoints", config.checkpoints.keep)
+    place, identity = config.checkpoints.folder or folder.path / "checkpoints", folder.identity(**facts)
+    checkpoints = Checkpoints(place, config.checkpoints.keep, identity)
     try:
         best, state = learn(lesson, checkpoints, lambda state: predict(settle(state)).metrics)
     finally:
@@ -79,6 +85,7 @@ def run(config: ConfigDict, workdir: str) -> None:
         temperature, predictions = tempered(lesson, predictions)
     assessor = export(lesson, state, predictions, temperature)
     assessor_report.write(lesson.folder.path, assessor, examples, predictions, source)
+    return f"an assessor of step {best}"
 
 
 def learn(
@@ -89,13 +96,15 @@ def learn(
     chain = optimizer(settings)
     state = AssessorState(jnp.zeros([], jnp.int32), student.params, student.statistics, chain.init(student.params))
     state = jax.device_put(state, distributed.replicated(lesson.mesh))
-    first, state = checkpoints.restore(state) or (0, state)
+    first, state, log = checkpoints.restore(state) or (0, state, {})
+    lesson.folder.note(from_step=first)
     if first:
         logging.info("going on from step %d of %d", first, settings.num_steps)
     validations = Validations(lesson.folder.path / "validation.jsonl", first)
     if first < settings.num_steps and not validations.stale(settings.patience):
-        state = loop(lesson, chain, checkpoints, validations, validate, state)
-    return checkpoints.restore(state, best=True) or (0, state)
+        state = loop(lesson, chain, checkpoints, validations, validate, state, log)
+    best = checkpoints.restore(state, best=True)
+    return (best.step, best.state) if best else (0, state)
 
 
 def loop(
@@ -105,13 +114,21 @@ def loop(
     validations: Validations,
     validate: Callable[[AssessorState], dict[str, Any]],
     state: AssessorState,
+    begun: dict[str, Any],
 ) -> AssessorState:
-    """Steps until num_steps or until no validation gets better, in one order: step, log, validate, save."""
-    settings, first = lesson.config.assessor_training, int(state.step)
+    """Steps until num_steps or until no validation gets better, in one order: step, log, validate, save.
+
+    Raises:
+        Stopped: a signal came; the step that was reached is saved.
+    """
+    settings, first, folder = lesson.config.assessor_training, int(state.step), lesson.folder
     compiled, unit, total = compiled_step(lesson, chain), settings.batch_size, settings.num_steps
+    heart = Heartbeat(folder.path, "train", "pictures", unit, first, total)
     with (
-        Log(lesson.folder.path, checkpoints, unit, first, "assessor_training.learning_rate") as log,
+        told(folder.path),
+        Log(folder.path, checkpoints, unit, first, "assessor_training.learning_rate", begun) as log,
         tqdm(total=total * unit, initial=first * unit, unit=" pictures", unit_scale=True, desc="train") as bar,
+        preemption.deferred() as stop,
     ):
         for step, batch in enumerate(training_batches(lesson, first), first + 1):
             state, metrics = compiled(state, batch)
@@ -120,13 +137,22 @@ def loop(
             if validates or step % settings.log_every == 0:
                 bar.set_postfix(loss=f"{log.write(step):.4f}", step=step)
             bar.update(unit)
+            heart.beat(step)
             if validates:
                 measured = validate(state)
                 score = classification.selection(measured)
                 validations.add(step, measured, score)
                 checkpoints.save(step, state, -score)
                 log.go_on()
-            if step == total or validations.stale(settings.patience):
+            elif stop.asked:
+                checkpoints.save(step, state, math.inf, log=log.unwritten())
+            last = step == total or validations.stale(settings.patience)
+            if last or stop.asked:
+                checkpoints.wait()
+                folder.note(step=step, seconds=heart.seconds)
+            if stop.asked:
+                raise Stopped(f"stopped at step {step} of {total}, which is saved")
+            if last:
                 break
     return state
 

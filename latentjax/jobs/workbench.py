@@ -93,7 +93,7 @@ class Workbench(Studio):
         """
         super().create()
         kept = self.folder.path / "assessor"
-        if self.config.assessor.calibrate and not kept.exists():
+        if self.config.assessor.calibrate and not kept.exists() and distributed.is_primary():
             assessor = self.assessor.terms[0].assessor
             arrays = weights.named(jax.device_get(assessor.state))
             weights.save(kept, arrays, assessor.kind, assessor.config, assessor.source)
@@ -165,7 +165,9 @@ def prepare_studio(config: configs.ConfigDict, workdir: str, *, local: bool = Fa
     latents.check_truncation(config.latents.truncation)
     mesh = distributed.data_mesh(jax.local_devices() if local else None)
     kinds = ", ".join(sorted({device.device_kind for device in mesh.devices.flat}))
-    logging.info("%d device(s): %s", mesh.size, kinds)
+    others = f", process {jax.process_index()} of {jax.process_count()}" if jax.process_count() > 1 else ""
+    logging.info("%d device(s): %s%s", mesh.size, kinds, others)
+    distributed.refuse_other_input(configs.digest(config), "--config", "gives a config")
     return Studio(config, folder, mesh, generator, classes)
 
 

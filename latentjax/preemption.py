@@ -1,0 +1,69 @@
+"""SIGTERM and Ctrl-C: a training run saves at its next step boundary, all else stops where it is; twice ends at once.
+
+The first signal raises `Stopped` in the main thread, or is only noted inside `deferred()`. A thread counts signals as
+they come, for Python's own handlers wait until a compilation is done: the second one ends the process.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """The work was stopped and the same command goes on with it; the text says where."""
+
+
+class Request:
+    """What `deferred()` gives: whether a stop was asked for."""
+
+    asked = False
+
+
+_waiting: list[Request] = []  # of the blocks of `deferred` that the main thread is in
+
+
+def _on_signal(number: int, _: object) -> None:
+    """Of the first signal, in the main thread."""
+    if not _waiting:
+        raise Stopped(f"stopped by {signal.Signals(number).name}")
+    _waiting[-1].asked = True
+    print("\nstopping at the next step; once more ends it at once", file=sys.stderr, flush=True)
+
+
+def _count(signals: socket.socket) -> None:
+    """Ends the process at the second signal, whatever the main thread is at."""
+    seen = 0
+    while numbers := signals.recv(64):
+        for number in numbers:
+            seen += number in SIGNALS
+            if seen > 1 and number in SIGNALS:
+                os._exit(128 + number)
+
+
+def listen() -> None:
+    """Installs the handlers, once, in the main thread of a command; elsewhere it does nothing."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is _on_signal:
+        return
+    noted, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.detach(), warn_on_full_buffer=False)
+    threading.Thread(target=_count, args=(noted,), daemon=True, name="signals").start()
+    for number in SIGNALS:
+        signal.signal(number, _on_signal)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[Request]:
+    """A block that asks its `Request` now and then, in place of being interrupted anywhere."""
+    request = Request()
+    _waiting.append(request)
+    try:
+        yield request
+    finally:
+        _waiting.remove(request)

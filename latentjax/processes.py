@@ -1,0 +1,130 @@
+"""Several processes, on one machine or many, brought together by jax.distributed: found, joined and left."""
+
+import glob
+import importlib.util
+import logging as std_logging
+import os
+import re
+import sys
+from typing import Any, NamedTuple, NoReturn
+
+import jax
+from absl import logging
+
+from latentjax import distributed
+from latentjax.errors import InputError
+from latentjax.preemption import Stopped
+
+FLAGS = ("coordinator_address", "num_processes", "process_id")
+LOST = jax.errors.JaxRuntimeError  # what JAX raises when an exchange between processes breaks off
+JOINING = 300  # seconds that the others may take to start
+# jobs whose processes share the work
+SHARED = ("train", "evaluate", "generate")
+
+
+class Place(NamedTuple):
+    """This process among the others; all None where jax.distributed finds it by itself."""
+
+    coordinator_address: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+
+
+def place(given: dict[str, Any], platform: str) -> Place | None:
+    """Where this process is, by flags, else by the environment; None: it is alone.
+
+    Args:
+        given: values of `FLAGS`, None where a flag was not given.
+        platform: the config's.
+
+    Raises:
+        InputError: some of address, number and index are given and others are not, or one is wrong.
+    """
+    environment = {name: os.environ.get(f"JAX_{name.upper()}") for name in FLAGS}
+    values = {name: environment[name] if given[name] is None else given[name] for name in FLAGS}
+    found = {name: value for name, value in values.items() if value not in (None, "")}
+    if not found:
+        return Place() if _in_cluster() or _on_tpu_vm(platform) else None
+    if missing := [name for name in FLAGS if name not in found]:
+        todo = f"give all of {', '.join(f'--{name}' for name in FLAGS)}, or none"
+        raise InputError(f"--{missing[0]}", "is missing", todo)
+    for name in FLAGS[1:]:
+        if not str(found[name]).isdecimal():
+            raise InputError(f"--{name}", f"is {found[name]!r}", "give a whole number")
+    address, count, index = str(found[FLAGS[0]]), int(found[FLAGS[1]]), int(found[FLAGS[2]])
+    if not re.fullmatch(r".+:\d{1,5}", address):
+        raise InputError(f"--{FLAGS[0]}", f"is {address!r}", "give HOST:PORT of process 0")
+    if not index < count:
+        raise InputError("--process_id", f"is {index} of {count}", f"give each process one of 0 to {count - 1}")
+    return Place(address, count, index)
+
+
+def _in_cluster() -> bool:
+    """Whether srun or mpirun started this process as one of several."""
+    step = "SLURM_STEP_NODELIST" in os.environ and os.environ.get("SLURM_NTASKS", "1") != "1"
+    return step or os.environ.get("OMPI_COMM_WORLD_SIZE", "1") != "1"
+
+
+def _on_tpu_vm(platform: str) -> bool:
+    """Whether a TPU is in this machine; its metadata tell what other machines belong to it."""
+    chips = glob.glob("/dev/accel[0-9]*") + glob.glob("/dev/vfio/[0-9]*")
+    return platform in ("any", "tpu") and bool(chips) and importlib.util.find_spec("libtpu") is not None
+
+
+def join(given: dict[str, Any], platform: str, job: str) -> None:
+    """Joins the other processes, where there are any; before anything is computed.
+
+    Raises:
+        InputError: a flag is wrong, the others cannot be reached, or the job is for one process.
+    """
+    found = place(given, platform)
+    if found is None:
+        return
+    # its C++ handler would take the place of ours, which a second signal ends at once
+    jax.config.update("jax_enable_preemption_service", False)
+    std_logging.getLogger("jax").setLevel("WARNING")
+    try:
+        jax.distributed.initialize(**found._asdict(), initialization_timeout=JOINING)
+    except (ValueError, RuntimeError) as error:
+        if isinstance(error, ValueError) and found == Place() and not _in_cluster():
+            logging.info("this TPU's machine tells of no others: one process")
+            return
+        told = str(error).splitlines()[0][:160]
+        where = f"--{FLAGS[0]}" if found.coordinator_address else "jax.distributed"
+        todo = "start every process within five minutes, with the address of process 0 that all can reach"
+        raise InputError(where, f"the processes of this job do not find each other ({told})", todo) from error
+    distributed.start(platform)
+    if jax.process_count() > 1 and job not in SHARED:
+        raise InputError("--job", f"{job} runs in one process", f"start it once; several share {', '.join(SHARED)}")
+
+
+def refuse_unless_lost(error: Exception) -> NoReturn:
+    """A failure of one process of several, told as what it most likely is.
+
+    Raises:
+        Stopped: with several processes, where one that ends breaks off what all are computing.
+        Exception: the error itself, in a process that is alone.
+    """
+    if not jax.distributed.is_initialized() or jax.process_count() == 1:
+        raise error
+    what = str(error).splitlines()[0][:160]
+    raise Stopped(f"stopped because another process was lost ({what})") from error
+
+
+def leave(code: int) -> None:
+    """Leaves the others in order, where all come to their end.
+
+    A process that fails goes at once: the others notice, where waiting for them would be for ever.
+    """
+    if not jax.distributed.is_initialized():
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code in (0, 75) and jax.process_count() > 1:
+        try:
+            # one may have a share of pictures to make that takes far longer than another's
+            distributed.wait_for_all("the end", timeout=7 * 86_400 if code == 0 else 60)
+            jax.distributed.shutdown()
+        except RuntimeError:
+            os._exit(75)
+    os._exit(code)

@@ -1,0 +1,63 @@
+"""Every start of a run, in run.json: when, from which step to which, how it ended; and what share of it counted."""
+
+import json
+import pathlib
+import time
+from typing import Any, NamedTuple
+
+KEPT = 1000  # starts that are listed one by one
+
+
+class Goodput(NamedTuple):
+    """What all starts of a run came to."""
+
+    starts: int
+    seconds: float  # of all starts
+    useful: float  # of them, spent on steps that no later start had to do again
+
+    @property
+    def share(self) -> float:
+        """In [0, 1]."""
+        return self.useful / self.seconds if self.seconds else 0.0
+
+
+def known(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """The starts before this one; one that was killed ended, as far as is known, at its last heartbeat."""
+    record = _read(folder / "run.json")
+    starts = [start for start in record.get("starts", []) if isinstance(start, dict)]
+    if starts and "ended" not in starts[-1]:
+        heartbeat = _read(folder / "heartbeat.json")
+        ours = heartbeat.get("time", 0) >= starts[-1].get("began", 0) and heartbeat.get("doing") == "train"
+        last = {"ended": heartbeat["time"], "step": heartbeat["step"], "seconds": heartbeat["seconds"]} if ours else {}
+        starts[-1] = {**starts[-1], "ended": starts[-1].get("began"), "how": "killed", **last}
+    return starts[-KEPT:]
+
+
+def _read(file: pathlib.Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none, or a damaged one: it is only for the record."""
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}
+
+
+def begun(command: list[str]) -> dict[str, Any]:
+    """The record of a start that begins now."""
+    return {"began": time.time(), "command": command}
+
+
+def goodput(starts: list[dict[str, Any]]) -> Goodput:
+    """Of all starts that trained.
+
+    A start took `seconds` for the steps after `from_step` up to `step`; those after the `from_step` of the next start
+    were lost with it, and so was all its time besides: imports, compilation, restoring, saving at the end.
+    """
+    trained = [start for start in starts if "from_step" in start]
+    useful = 0.0
+    for i, start in enumerate(trained):
+        first, last = start["from_step"], start.get("step", start["from_step"])
+        kept = min(last, trained[i + 1]["from_step"]) if i + 1 < len(trained) else last
+        if last > first:
+            useful += start.get("seconds", 0.0) * max(0, kept - first) / (last - first)
+    whole = sum(start.get("ended", start["began"]) - start["began"] for start in trained)
+    return Goodput(len(trained), whole, min(useful, whole))
