@@ -1,7 +1,6 @@
 """Generators, assessors and transformers as users hold them: loaded, callable, jitted inside."""
 
 import os
-import pathlib
 from typing import Any, TypeVar
 
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from latentjax import weights
+from latentjax import remote, weights
 from latentjax.assessors.outputs import Output
 from latentjax.errors import InputError
 
@@ -181,7 +180,7 @@ HANDLES = {"generator": Generator, "assessor": Assessor, "transformer": LatentTr
 
 
 def load(name: str | os.PathLike, role: str) -> Any:
-    """The network of a model folder or of "embedded:NAME".
+    """The network of a model folder, here or on gs://, or of "embedded:NAME".
 
     Raises:
         InputError: nothing of this role there, or damaged.
@@ -194,7 +193,7 @@ def load(name: str | os.PathLike, role: str) -> Any:
 
 
 def load_generator(name: str | os.PathLike) -> Generator:
-    """G from a model folder or "embedded:painted-eyes".
+    """G from a model folder, "gs://BUCKET/FOLDER" or "embedded:painted-eyes".
 
     Example: ``images = load_generator("weights/biggan512")(z, y)``.
 
@@ -212,10 +211,10 @@ def load_assessor(
     centre: float | None = None,
     slope: float | None = None,
 ) -> Assessor:
-    """A from a model folder, or an image property such as "embedded:colourfulness".
+    """A from a model folder, here or on gs://, or an image property such as "embedded:colourfulness".
 
     Args:
-        name: the folder or embedded name.
+        name: the folder, its address or embedded name.
         output, output_class: of an EfficientNet: what its score is, see `latentjax.assessors.outputs.Output`.
         centre, slope: of an image property, and of the outputs "regression" and "margin".
 
@@ -243,13 +242,14 @@ def scored(assessor: Assessor, name: object, **settings: Any) -> Assessor:
 
 
 def load_transformer(name: str | os.PathLike) -> LatentTransformer:
-    """T from a run folder or a transformer folder.
+    """T from a run folder or a transformer folder, here or on gs://.
 
     Raises:
         InputError: nothing of this kind there, or damaged.
     """
-    folder = pathlib.Path(name)
-    return load(folder / "transformer" if (folder / "transformer").is_dir() else folder, "transformer")
+    inner = remote.within(name, "transformer")
+    of_run = remote.exists(f"{inner}/model.json") if remote.is_remote(name) else inner.is_dir()
+    return load(inner if of_run else name, "transformer")
 
 
 Held = TypeVar("Held", bound=Network)

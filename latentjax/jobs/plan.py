@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 from absl import logging
 
-from latentjax import class_vectors, costs, distributed, forms, latents, networks, precision, weights
+from latentjax import class_vectors, costs, distributed, forms, latents, networks, precision, remote, weights
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.jobs import train, workbench
@@ -58,7 +58,7 @@ def abstract(name: str, stand_in: str, role: str) -> networks.Network:
     """
     if name.startswith("embedded:"):
         return networks.load(name, role)
-    if os.path.exists(name):
+    if remote.is_remote(name) or os.path.exists(name):
         record = weights.read_record(name, role)
         return networks.HANDLES[role](weights.abstract_of(name, record), record)
     if stand_in not in STAND_INS[role]:
@@ -225,7 +225,7 @@ def run(config: ConfigDict, workdir: str | None) -> None:
     logging.info("compiling the training step for %s; minutes at most, and nothing will run", target)
     for role, stand_in in (("generator", config.plan.generator), ("assessor", config.plan.assessor)):
         name = config[role].weights
-        if name and not name.startswith("embedded:") and not os.path.exists(name):
+        if name and not name.startswith("embedded:") and not remote.is_remote(name) and not os.path.exists(name):
             logging.info("%s is not there: %s stands in for it", name, stand_in)
     with forms.using(written), ThreadPoolExecutor(1) as pool:
         step = pool.submit(compiled, config, mesh)
