@@ -122,6 +122,8 @@ class Checkpoints:
         """What a disk or a bucket refuses is told in one line."""
         try:
             yield
+        except jax.errors.JaxRuntimeError:
+            raise  # another process was lost
         except (OSError, ValueError, RuntimeError) as error:
             what = f"a checkpoint could not be written ({first_line(error)})"
             todo = "mend that, and run the same command again to go on from the one before"

@@ -8,7 +8,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -33,7 +32,8 @@ def _on_signal(number: int, _: object) -> None:
     if not _waiting:
         raise Stopped(f"stopped by {signal.Signals(number).name}")
     _waiting[-1].asked = True
-    print("\nstopping at the next step; once more ends it at once", file=sys.stderr, flush=True)
+    # what the signal interrupted may be a print
+    os.write(2, b"\nstopping at the next step; once more ends it at once\n")
 
 
 def _count(signals: socket.socket) -> None:

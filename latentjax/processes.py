@@ -18,6 +18,7 @@ from latentjax.preemption import Stopped
 FLAGS = ("coordinator_address", "num_processes", "process_id")
 LOST = jax.errors.JaxRuntimeError  # what JAX raises when an exchange between processes breaks off
 JOINING = 300  # seconds that the others may take to start
+SILENCE = 30  # seconds without a sign of life after which a process counts as lost
 # jobs whose processes share the work
 SHARED = ("train", "evaluate", "generate")
 
@@ -84,7 +85,9 @@ def join(given: dict[str, Any], platform: str, job: str) -> None:
     jax.config.update("jax_enable_preemption_service", False)
     std_logging.getLogger("jax").setLevel("WARNING")
     try:
-        jax.distributed.initialize(**found._asdict(), initialization_timeout=JOINING)
+        jax.distributed.initialize(
+            **found._asdict(), initialization_timeout=JOINING, heartbeat_timeout_seconds=SILENCE
+        )
     except (ValueError, RuntimeError) as error:
         if isinstance(error, ValueError) and found == Place() and not _in_cluster():
             logging.info("this TPU's machine tells of no others: one process")

@@ -1,0 +1,133 @@
+"""SIGTERM and Ctrl-C: what was computed is saved at the next step, the same command goes on; a second one ends it."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from latentjax import preemption
+from tests import process_groups, tiny_runs
+
+ENDLESS = 100_000
+STUBBORN = """
+import sys, time
+from latentjax import preemption
+preemption.listen()
+with preemption.deferred() as stop:
+    print("ready", flush=True)
+    for _ in range(600):
+        time.sleep(0.1)
+"""
+
+
+@pytest.fixture(scope="module")
+def config(generator):
+    fields = {"train__log_every": 7, "train__checkpoint_every": 50}
+    return lambda **more: tiny_runs.config(generator, **fields | more)
+
+
+def launched(config, workdir, job="train", **fields) -> subprocess.Popen:
+    [process] = process_groups.start(tiny_runs.arguments(config(**fields), workdir, job), processes=1, devices=1)
+    return process
+
+
+def stopped(process, number) -> process_groups.Ended:
+    process.send_signal(number)
+    [ended] = process_groups.ended([process], timeout=60)
+    return ended
+
+
+@pytest.fixture(scope="module", params=[signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def interrupted(request, config, tmp_path_factory):
+    """A run that was stopped after step 50, and how it ended."""
+    workdir = tmp_path_factory.mktemp("interrupted") / "run"
+    process = launched(config, workdir, train__num_steps=ENDLESS)
+    while process_groups.step_reached(workdir) < 50:
+        assert process.poll() is None
+        time.sleep(0.005)
+    return workdir, stopped(process, request.param)
+
+
+def test_a_signal_saves_the_step_that_was_reached(interrupted):
+    workdir, ended = interrupted
+    assert ended.code == 75, ended.log
+    reached = process_groups.step_reached(workdir)
+    last = ended.log.splitlines()[-1]
+    assert last == f"stopped at step {reached} of {ENDLESS}, which is saved; run the same command again to go on"
+    assert "stopping at the next step; once more ends it at once" in ended.log
+    [start] = json.loads((workdir / "run.json").read_text())["starts"]
+    assert (start["how"], start["step"], start["from_step"]) == ("stopped", reached, 0)
+
+
+def test_a_stopped_run_ends_as_one_that_was_not(interrupted, config, tmp_path):
+    workdir, _ = interrupted
+    steps = process_groups.step_reached(workdir) + 20
+    resumed = launched(config, workdir, train__num_steps=steps)
+    whole = launched(config, tmp_path / "run", train__num_steps=steps)
+    for process in process_groups.ended([resumed, whole]):
+        assert process.code == 0, process.log
+    one, other = (tiny_runs.saved_state(folder, steps) for folder in (workdir, tmp_path / "run"))
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+    # also the line of the log that the stop fell into
+    assert lines_of(workdir) == lines_of(tmp_path / "run")
+
+
+def lines_of(workdir) -> list[dict[str, float]]:
+    """metrics.jsonl in all but its speed."""
+    return [line | {"samples_per_second": None} for line in tiny_runs.metrics(workdir)]
+
+
+def test_a_signal_before_training_ends_it_with_nothing_lost(config, tmp_path):
+    process = launched(config, tmp_path / "run", train__num_steps=20)
+    for line in process.stderr:
+        if "device(s)" in line:
+            break
+    ended = stopped(process, signal.SIGTERM)
+    assert ended.code == 75, ended.log
+    assert re.search(
+        r"stopped (by SIGTERM|at step \d+ of 20, which is saved); run the same", ended.log.splitlines()[-1]
+    )
+    [ended] = process_groups.run(tiny_runs.arguments(config(train__num_steps=20), tmp_path / "run"), 1, 1)
+    assert ended.code == 0, ended.log
+
+
+def test_an_evaluation_stops_where_it_is_and_goes_on(config, transformer, tmp_path):
+    fields = {"transformer__weights": transformer, "evaluate__count": 400, "evaluate__name": "mine"}
+    process = launched(config, tmp_path / "run", "evaluate", **fields)
+    log = tmp_path / "run" / "evaluation" / "mine" / "strips.jsonl"
+    while tiny_runs.size(log) == 0:
+        assert process.poll() is None
+        time.sleep(0.005)
+    ended = stopped(process, signal.SIGTERM)
+    assert ended.code == 75, ended.log
+    assert ended.log.splitlines()[-1] == "stopped by SIGTERM; run the same command again to go on"
+    done = len(log.read_text().splitlines())
+    assert 0 < done < 400
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["starts"][-1]["how"] == "stopped"
+
+
+@pytest.mark.parametrize("pair", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)], ids=str)
+def test_a_second_signal_ends_it_at_once(pair):
+    command = [sys.executable, "-c", STUBBORN]
+    with subprocess.Popen(command, cwd=tiny_runs.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(pair[0])
+        assert process.stderr.readline() == b"\n"
+        assert process.stderr.readline() == b"stopping at the next step; once more ends it at once\n"
+        assert process.poll() is None
+        process.send_signal(pair[1])
+        assert process.wait(timeout=10) == 128 + pair[1]
+
+
+def test_in_a_thread_or_a_notebook_nothing_is_installed():
+    # pytest's own handler of Ctrl-C stays
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with preemption.deferred() as stop:
+        assert not stop.asked

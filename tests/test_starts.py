@@ -1,0 +1,58 @@
+"""What run.json says of all starts, and the share of their time that counted."""
+
+import json
+
+import pytest
+
+from latentjax import starts
+
+
+def start(began, ended, first, last, seconds, **more):
+    return {"began": began, "ended": ended, "from_step": first, "step": last, "seconds": seconds} | more
+
+
+def test_one_start_counts_but_for_what_is_not_steps():
+    found = starts.goodput([start(0, 100, 0, 50, 80.0)])
+    assert found == (1, 100, 80.0)
+    assert found.share == 0.8
+
+
+def test_steps_that_were_done_again_do_not_count():
+    # the first reached step 50 and was gone on with from 40
+    found = starts.goodput([start(0, 100, 0, 50, 80.0), start(200, 260, 40, 90, 50.0)])
+    assert found.seconds == 160
+    assert found.useful == pytest.approx(80.0 * 40 / 50 + 50.0)
+
+
+def test_a_start_that_saved_nothing_counts_for_nothing():
+    found = starts.goodput([start(0, 100, 0, 30, 80.0), start(200, 300, 0, 90, 90.0)])
+    assert found.useful == pytest.approx(90.0)
+
+
+def test_starts_of_other_jobs_are_left_out():
+    assert starts.goodput([{"began": 0, "ended": 50}]) == (0, 0, 0.0)
+    assert starts.goodput([]).share == 0.0
+
+
+def write(folder, run, heartbeat=None):
+    (folder / "run.json").write_text(json.dumps({"starts": run}))
+    if heartbeat is not None:
+        (folder / "heartbeat.json").write_text(json.dumps(heartbeat))
+
+
+def test_a_killed_start_ended_at_its_last_sign_of_life(tmp_path):
+    beat = {"time": 160.0, "doing": "train", "step": 30, "seconds": 50.0}
+    write(tmp_path, [{"began": 100.0, "from_step": 10}], beat)
+    assert starts.known(tmp_path) == [start(100.0, 160.0, 10, 30, 50.0, how="killed")]
+
+
+@pytest.mark.parametrize("beat", [None, {"time": 90.0, "doing": "train", "step": 3, "seconds": 5.0}, {"time": 160.0}])
+def test_without_a_sign_of_its_own_it_ended_where_it_began(tmp_path, beat):
+    write(tmp_path, [{"began": 100.0, "from_step": 10}], beat)
+    assert starts.known(tmp_path) == [{"began": 100.0, "from_step": 10, "ended": 100.0, "how": "killed"}]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"starts": [3]}', "[" * 100_000])
+def test_a_damaged_record_starts_a_new_list(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    assert starts.known(tmp_path) == []
