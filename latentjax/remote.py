@@ -105,7 +105,8 @@ def filesystem() -> Any:
     """
     import fsspec
 
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs a traceback of what is told in one line
+    for name in ("gcsfs", "google.auth"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # they log tracebacks of what is told in one line
     return fsspec.filesystem("gs", use_listings_cache=False)
 
 
@@ -128,6 +129,8 @@ def told(address: str) -> Iterator[None]:
     except FileNotFoundError as error:
         if not _has_bucket(bucket):
             raise InputError(f"{SCHEME}{bucket}", "is no bucket", "check its name") from error
+        raise
+    except (InputError, RuntimeError):
         raise
     except Exception as error:  # gcsfs passes on those of several packages
         import aiohttp
