@@ -23,6 +23,8 @@ MAX_BYTES = 2**20
 # z's length in BigGAN's three sizes (128 is also every BigGAN-deep)
 _GENERATORS = {120: "BigGAN 128", 140: "BigGAN 256", 128: "BigGAN 512 or BigGAN-deep"}
 _FLOAT32_MIN, _FLOAT32_MAX = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+# rounds to infinity in float32; 3.4028235e38, as the largest float32 is often written, does not
+_TO_INFINITY = 2.0**128 - 2.0**103
 _MEND = "mend or remove it, or leave bad files out (--config.evaluate.skip_bad=true, class_vectors --skip-bad)"
 
 
@@ -64,7 +66,8 @@ def safe_name(name: str) -> str:
 def read(path: str | os.PathLike[str], latent_dim: int, num_classes: int, *, skip_bad: bool = False) -> list[Latent]:
     """Reads latents from one file, or from all files of a folder in the order of their names.
 
-    All are checked before anything is returned. A folder's hidden files and sub-folders are ignored.
+    All are checked before anything is returned. A folder's hidden files and sub-folders are ignored; anything else
+    in it that is no regular file, such as a broken link, counts as a bad file.
 
     Args:
         path: a JSON file or a folder of them (at most 1 MiB a file).
@@ -81,7 +84,8 @@ def read(path: str | os.PathLike[str], latent_dim: int, num_classes: int, *, ski
     latents: list[Latent] = []
     bad: list[InputError] = []
     taken: dict[str, str] = {}
-    for file in _files(path):
+    files = _files(path)
+    for file in files:
         try:
             found = _read_file(file, latent_dim, num_classes)
             taken |= _claims(found, _shown(file), taken)
@@ -94,10 +98,9 @@ def read(path: str | os.PathLike[str], latent_dim: int, num_classes: int, *, ski
         more = f" (and {others} more bad file{'s' if others > 1 else ''})" if others else ""
         raise InputError(first.where, first.what + more, first.todo)
     if bad:
-        total = len(bad) + len({latent.source["file"] for latent in latents})
         logging.warning(
             "%d of %d latent files are bad and left out; the first: %s: %s",
-            len(bad), total, bad[0].where, bad[0].what,
+            len(bad), len(files), bad[0].where, bad[0].what,
         )  # fmt: skip
     return latents
 
@@ -108,7 +111,7 @@ def _files(path: str | os.PathLike[str]) -> list[pathlib.Path]:
     if not os.fspath(path):
         raise InputError("latents", "the path is empty", todo)
     if not os.path.exists(path):
-        raise InputError(where, "does not exist", todo)
+        raise InputError(where, _broken_link(path) or "does not exist", todo)
     if os.path.isfile(path):
         return [pathlib.Path(path)]
     if not os.path.isdir(path):
@@ -117,15 +120,32 @@ def _files(path: str | os.PathLike[str]) -> list[pathlib.Path]:
         inside = sorted(pathlib.Path(path).iterdir(), key=lambda file: file.name)
     except OSError as error:
         raise InputError(where, f"cannot be listed ({error.strerror})", "check its permissions") from None
-    files = [file for file in inside if not file.name.startswith(".") and file.is_file()]
+    # os.path's isdir, unlike pathlib's, says no to what may not be looked at
+    files = [file for file in inside if not file.name.startswith(".") and not os.path.isdir(file)]
     if not files:
         raise InputError(where, "has no files", todo)
     return files
 
 
+def _broken_link(path: str | os.PathLike[str]) -> str:
+    """What is wrong with a link that leads to nothing or to itself; "" for anything else."""
+    if not os.path.islink(path):
+        return ""
+    try:
+        os.stat(path)
+    except OSError as error:
+        return f"is a link that cannot be followed ({error.strerror})"
+    return ""
+
+
 def _read_file(file: pathlib.Path, latent_dim: int, num_classes: int) -> list[Latent]:
     """All latents of one file."""
     where = _shown(file)
+    if broken := _broken_link(file):
+        raise InputError(where, broken, _MEND)
+    # opening a pipe would wait for its other end
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise InputError(where, "is not a regular file", _MEND)
     try:
         with open(file, "rb") as stream:
             data = stream.read(MAX_BYTES + 1)
@@ -190,7 +210,7 @@ def _latent(entry: object, name: object, source: dict, where: str, latent_dim: i
             raise InputError(where, f'"{key}" is {_value(entry[key])}, not an array', _MEND)
     truncation = _number(entry.get("truncation", 1), '"truncation"', where)
     if not 0 < truncation <= 1:
-        raise InputError(where, f'"truncation" is {truncation:g}, outside (0, 1]', _MEND)
+        raise InputError(where, f'"truncation" is {_value(entry["truncation"])}, outside (0, 1]', _MEND)
     name = entry.get("name", name)
     if not isinstance(name, str) or not name:
         raise InputError(where, f'"name" is {_value(name)}, not a name', _MEND)
@@ -244,7 +264,7 @@ def _number(value: object, label: str, where: str) -> float:
     """A finite float32's worth of number; True, null and "1" are none."""
     if type(value) is not int and type(value) is not float:
         raise InputError(where, f"{label} is {_value(value)}, not a number", _MEND)
-    if not abs(value) <= _FLOAT32_MAX:
+    if not abs(value) < _TO_INFINITY:
         raise InputError(where, f"{label} is too large for float32", _MEND)
     return float(value)
 

@@ -305,6 +305,8 @@ def test_a_folder_gives_its_visible_regular_files_by_name(tmp_path):
         {"latent": [0, 0, 0, -7.5]},
         {"latent": [0.1, 0, 0, 10**19]},
         {"extra": None},
+        {"extra": [[[[{"a": [[[[{"a": 1}]]]]}]]]]},
+        {"classes": [[0, 3.4028235e38], [1, -3.4028235e38]]},  # float32's largest, as it is written in short
     ],
 )
 def test_unusual_values_are_not_errors(tmp_path, changes):
@@ -320,6 +322,28 @@ def test_the_truncation_is_optional_and_never_applied(tmp_path):
 
 def test_a_byte_order_mark_is_allowed(tmp_path):
     assert len(read(write(tmp_path, "a", b"\xef\xbb\xbf" + json.dumps(good()).encode()))) == 1
+
+
+def test_a_folder_of_files_with_and_without_a_byte_order_mark_is_read(tmp_path):
+    for name, mark in {"a": b"", "b": b"\xef\xbb\xbf"}.items():
+        write(tmp_path / "f", name, mark + json.dumps(good()).encode())
+    assert len({latent.key for latent in read(tmp_path / "f")}) == 1
+    with pytest.raises(InputError, match="is not JSON"):  # one mark, not several
+        read(write(tmp_path, "c", b"\xef\xbb\xbf" * 2 + json.dumps(good()).encode()))
+
+
+def test_a_file_of_exactly_one_mebibyte_is_read_and_a_byte_more_refused(tmp_path):
+    data = json.dumps(good()).encode().ljust(2**20)
+    assert len(read(write(tmp_path, "a", data))) == 1
+    with pytest.raises(InputError, match="is over 1 MiB"):
+        read(write(tmp_path, "a", data + b" "))
+
+
+def test_a_file_far_over_a_mebibyte_is_refused_without_being_read(tmp_path):
+    with open(tmp_path / "a", "wb") as file:
+        file.truncate(2**33)
+    with pytest.raises(InputError, match="is over 1 MiB"):
+        read(tmp_path / "a")
 
 
 def test_a_thousand_classes_are_allowed(tmp_path):
@@ -381,7 +405,9 @@ REFUSED = {
     "weight a string": (good(classes=[[0, "1"]]), r'the weight of "classes"\[0\] is "1"'),
     "weight infinite": (with_text("classes", "[[0, 1e999]]"), "the weight of .* is too large"),
     "weight over float32": (good(classes=[[0, -1e39]]), "the weight of .* is too large"),
+    "weight rounded to infinity": (good(classes=[[0, 3.4028236e38]]), "the weight of .* is too large"),
     "truncation 1.5": (good(truncation=1.5), r'"truncation" is 1\.5, outside \(0, 1\]'),
+    "truncation just over 1": (good(truncation=1.0000001), r'"truncation" is 1\.0000001, outside'),
     "truncation 0": (good(truncation=0), '"truncation" is 0, outside'),
     "truncation negative": (good(truncation=-0.1), r'"truncation" is -0\.1, outside'),
     "truncation NaN": (with_text("truncation", "NaN"), "holds NaN"),
@@ -396,9 +422,15 @@ REFUSED = {
     "cut off": (json.dumps(good()).encode()[:-1], "is not JSON"),
     "two objects": (b"{}\n{}", r"is not JSON \(line 2"),
     "doubled key": (b'{"latent": [1], "classes": [], "latent": [2]}', 'has the key "latent" twice'),
+    "doubled key, one value": (b'{"latent": [1], "classes": [], "name": "a", "name": "a"}', 'has the key "name" twice'),
+    "doubled key further in": (with_text("extra", '[{"a": 1, "b": {"c": 1, "c": 2}}]'), 'has the key "c" twice'),
+    "doubled key, escaped": (with_text("extra", r'{"ab": 1, "a\u0062": 2}'), 'has the key "ab" twice'),
+    "deep where nothing is read": (with_text("extra", "[" * 100_000 + "]" * 100_000), "is nested too deeply"),
+    "deep array, closed": (b"[" * 100_000 + b"]" * 100_000, "is nested too deeply"),
     "deep arrays": (b"[" * 200_000, "is nested too deeply"),
     "deep objects": (b'{"a":' * 100_000, "is nested too deeply"),
     "too large": (b" " * 2**20 + b"1", "is over 1 MiB"),
+    "too large, of good latents": ([good(name=f"{i}" * 9) for i in range(9000)], "is over 1 MiB"),
     "empty file": (b"", "is empty"),
     "blank file": (b"\xef\xbb\xbf \n", "is empty"),
     "a number": (b"3", "holds 3, not an object"),
@@ -427,6 +459,10 @@ def test_paths_without_latents_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     write(tmp_path / "hidden", ".a", good())
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "there").symlink_to("back")
+    (tmp_path / "back").symlink_to("there")
+    (tmp_path / "dangling").symlink_to("nothing")
     for path, message in {
         tmp_path / "missing": "does not exist",
         "a\0b": "does not exist",
@@ -434,9 +470,14 @@ def test_paths_without_latents_are_refused(tmp_path):
         tmp_path / "empty": "has no files",
         tmp_path / "hidden": "has no files",
         tmp_path / "pipe": "neither a regular file nor a folder",
+        tmp_path / "loop": "loop: is a link that cannot be followed",
+        tmp_path / "there": "there: is a link that cannot be followed",
+        tmp_path / "dangling": r"dangling: is a link that cannot be followed \(No such file or directory\)",
+        tmp_path / "loop" / "a.json": "does not exist",
     }.items():
-        with pytest.raises(InputError, match=message):
-            read(path)
+        for skip_bad in (False, True):
+            with pytest.raises(InputError, match=message):
+                read(path, skip_bad=skip_bad)
 
 
 def test_the_first_bad_file_is_named_and_the_others_counted(tmp_path):
@@ -461,6 +502,72 @@ def test_bad_files_can_be_left_out_with_a_warning(tmp_path, caplog):
     assert "3 of 5 latent files are bad and left out" in record.getMessage()
 
 
+def with_broken_links(folder):
+    """Two good files, three entries that cannot be read, and some that count for nothing."""
+    for name in "ad":
+        write(folder, name, good())
+    (folder / "b").symlink_to("b")
+    (folder / "c").symlink_to("nothing")
+    os.mkfifo(folder / "e")
+    (folder / ".hidden").symlink_to("nothing")
+    (folder / "parent").symlink_to("..", target_is_directory=True)
+    (folder / "sub").mkdir()
+    return folder
+
+
+def test_broken_links_and_pipes_in_a_folder_are_bad_files(tmp_path):
+    folder = with_broken_links(tmp_path / "f")
+    with pytest.raises(InputError, match=r"f.b: is a link .* \(and 2 more bad files\); mend or remove it") as caught:
+        read(folder)
+    assert str(caught.value).isprintable()
+    (folder / "b").unlink()
+    with pytest.raises(InputError, match=r"f.c: is a link .*No such file.* \(and 1 more bad file\); "):
+        read(folder)
+    (folder / "c").unlink()
+    with pytest.raises(InputError, match=r"f.e: is not a regular file; "):
+        read(folder)
+    (folder / "e").unlink()
+    assert [latent.name for latent in read(folder)] == ["a", "d"]
+
+
+def test_broken_links_and_pipes_are_left_out_and_counted(tmp_path, caplog):
+    folder = with_broken_links(tmp_path / "f")
+    with caplog.at_level(logging.WARNING, "absl"):
+        assert [latent.name for latent in read(folder, skip_bad=True)] == ["a", "d"]
+    (record,) = caplog.records
+    assert "3 of 5 latent files are bad and left out; the first: " in record.getMessage()
+
+
+def test_a_link_to_a_good_file_is_a_file(tmp_path):
+    write(tmp_path, "a", good())
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "b.json").symlink_to("../a")
+    assert [latent.name for latent in read(tmp_path / "f")] == ["b"]
+    assert [latent.name for latent in read(tmp_path / "f" / "b.json")] == ["b"]
+
+
+def test_a_bad_file_at_the_end_is_told_before_any_latent_is_given(tmp_path):
+    for name in "abcde":
+        write(tmp_path / "f", name, [good(), good()])
+    write(tmp_path / "f", "f", [good()] * 3 + [good(latent=[0] * 4)])
+    with pytest.raises(InputError, match=r"f.f\[3\]: \"latent\" is all zeros; "):
+        read(tmp_path / "f")
+    # a file counts as a whole
+    found = [latent.name for latent in read(tmp_path / "f", skip_bad=True)]
+    assert found == [f"{name}-0000{i}" for name in "abcde" for i in range(2)]
+
+
+def test_bad_files_of_every_sort_are_counted_together(tmp_path, caplog):
+    for i, (content, _) in enumerate(REFUSED.values()):
+        write(tmp_path / "f", f"{i:03d}", content)
+    write(tmp_path / "f", "good", [good(), good()])
+    with pytest.raises(InputError, match=rf"f.000: has 3 numbers .* \(and {len(REFUSED) - 1} more bad files\); "):
+        read(tmp_path / "f")
+    with caplog.at_level(logging.WARNING, "absl"):
+        assert len(read(tmp_path / "f", skip_bad=True)) == 2
+    assert f"{len(REFUSED)} of {len(REFUSED) + 1} latent files are bad" in caplog.records[0].getMessage()
+
+
 def test_good_folders_are_read_without_a_warning(tmp_path, caplog):
     write(tmp_path / "f", "a", good())
     assert len(read(tmp_path / "f", skip_bad=True)) == 1
@@ -480,6 +587,22 @@ def test_two_files_of_one_name_are_refused_or_the_second_left_out(tmp_path):
     with pytest.raises(InputError, match=r"k\?1: its name k_1 is taken by .*k=1"):
         read(tmp_path / "f")
     assert [latent.name for latent in read(tmp_path / "f", skip_bad=True)] == ["k=1"]
+
+
+def test_names_of_latents_and_of_files_are_one_set(tmp_path, caplog):
+    write(tmp_path / "f", "a.json", good(name="b c"))
+    write(tmp_path / "f", "b_c.json", good())
+    write(tmp_path / "f", "d.json", [good(name="x" * 120 + "1")])
+    write(tmp_path / "f", "e.json", [good(name="x" * 120 + "2"), good(name="e")])
+    write(tmp_path / "f", "f.json", good(name="e"))
+    with pytest.raises(
+        InputError, match=r"b_c\.json: its name b_c is taken by .*a\.json \(and 1 more bad file\); rename"
+    ):
+        read(tmp_path / "f")
+    # all of e.json is left out, so that its other name is free
+    with caplog.at_level(logging.WARNING, "absl"):
+        assert [latent.name for latent in read(tmp_path / "f", skip_bad=True)] == ["b c", "x" * 120 + "1", "e"]
+    assert "2 of 5 latent files are bad" in caplog.records[0].getMessage()
 
 
 def test_line_breaks_and_stray_bytes_in_file_names_stay_out_of_messages_and_names(tmp_path):
