@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
-from latentjax import distributed
+from latentjax import distributed, remote
 from latentjax.errors import InputError
 
 DAMAGED = "damaged"  # sub-folder of steps that could not be read
@@ -90,6 +90,8 @@ class Checkpoints:
             cleanup_tmp_directories=True,  # what a killed process was at
             lightweight_initialize=True,  # else one damaged loss stops it
         )
+        if remote.is_remote(self.folder):
+            remote.check_writable(self.folder)
         # the handler is named because a new process could otherwise not tell what a step holds
         handler = ocp.StandardCheckpointHandler()
         try:
@@ -121,7 +123,8 @@ class Checkpoints:
     def _told(self) -> Iterator[None]:
         """What a disk or a bucket refuses is told in one line."""
         try:
-            yield
+            with remote.told(self.folder) if remote.is_remote(self.folder) else nullcontext():
+                yield
         except jax.errors.JaxRuntimeError:
             raise  # another process was lost
         except (OSError, ValueError, RuntimeError) as error:
@@ -222,6 +225,8 @@ class Checkpoints:
             if distributed.is_primary():
                 aside = root / DAMAGED
                 aside.mkdir(parents=True, exist_ok=True)
+                # on gs:// a folder is there once something is in it
+                (aside / "README.txt").write_text("Checkpoints that could not be read; nothing deletes them.\n")
                 taken = {path.name for path in aside.iterdir()}
                 free = next(name for i in range(len(taken) + 1) if (name := f"{step}-{i}") not in taken)
                 (root / str(step)).rename(aside / free)

@@ -321,7 +321,6 @@ def test_checkpoints_on_gs_keep_the_latest_and_the_best_and_come_back_exactly(em
     assert same(found[1], state_at(20))
 
 
-@pytest.mark.xfail(reason="a step is set aside into a folder that is not there on gs:// before something is in it")
 def test_a_damaged_newest_step_on_gs_is_passed_over(emulator):
     folder = "gs://bucket/damaged/checkpoints"
     written(folder)
@@ -335,7 +334,6 @@ def test_a_damaged_newest_step_on_gs_is_passed_over(emulator):
     assert same(found[1], state_at(40))
 
 
-@pytest.mark.xfail(reason="the folder of checkpoints is not tried before it is counted on")
 def test_checkpoints_that_may_not_be_written_are_refused_at_once(emulator, refusing):
     refusing(401, "Anonymous caller")
     line = refusal(Checkpoints, "gs://bucket/secret/checkpoints", 2)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from latentjax import boundary, latents, networks, packages
+from latentjax import boundary, latents, networks, packages, remote
 from latentjax.config import ConfigDict
 from latentjax.config_checks import METHODS
 from latentjax.errors import InputError
@@ -59,7 +59,7 @@ def transformer_at(path: str, bench: Studio) -> networks.LatentTransformer:
         InputError: there is none, or it moves another generator's latents.
     """
     field, todo = "config.evaluate.runs", f"give {', '.join(METHODS)}, or a run or transformer folder"
-    if not os.path.exists(path):
+    if not remote.is_remote(path) and not os.path.exists(path):
         raise InputError(field, f"names {path!r}, which is no method and no folder that is there", todo)
     try:
         return fitting(networks.load_transformer(path), bench, path)
