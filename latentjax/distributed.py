@@ -125,7 +125,7 @@ def refuse_other_input(text: str, where: str, what: str) -> None:
     Raises:
         InputError: `text` is not the primary's.
     """
-    mine = np.uint32(zlib.crc32(text.encode()))
+    mine = np.array(zlib.crc32(text.encode()), np.uint32)
     if told_by_primary(mine) != mine:
         raise InputError(where, f"{what} another than that of process 0", "start all processes with the same command")
 

@@ -144,14 +144,17 @@ class Validations:
 
     def __init__(self, file: pathlib.Path, first: int):
         self._file = file
-        drop_after(file, first)
+        if distributed.is_primary():
+            drop_after(file, first)
+        distributed.wait_for_all("the validations")
         lines = file.read_text(encoding="utf-8").splitlines()
         self._scores = [float(json.loads(line)["selection"]) for line in lines]
 
     def add(self, step: int, measured: dict[str, Any], score: float) -> None:
         """Writes what was measured; `score` is what the best is chosen by, higher is better."""
-        with open(self._file, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "selection": score, **measured}) + "\n")
+        if distributed.is_primary():
+            with open(self._file, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "selection": score, **measured}) + "\n")
         self._scores.append(score)
 
     def stale(self, patience: int) -> bool:

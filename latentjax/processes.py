@@ -20,7 +20,7 @@ LOST = jax.errors.JaxRuntimeError  # what JAX raises when an exchange between pr
 JOINING = 300  # seconds that the others may take to start
 SILENCE = 30  # seconds without a sign of life after which a process counts as lost
 # jobs whose processes share the work
-SHARED = ("train", "evaluate", "generate")
+SHARED = ("train", "evaluate", "generate", "train_assessor")
 
 
 class Place(NamedTuple):
@@ -85,9 +85,7 @@ def join(given: dict[str, Any], platform: str, job: str) -> None:
     jax.config.update("jax_enable_preemption_service", False)
     std_logging.getLogger("jax").setLevel("WARNING")
     try:
-        jax.distributed.initialize(
-            **found._asdict(), initialization_timeout=JOINING, heartbeat_timeout_seconds=SILENCE
-        )
+        jax.distributed.initialize(**found._asdict(), initialization_timeout=JOINING, heartbeat_timeout_seconds=SILENCE)
     except (ValueError, RuntimeError) as error:
         if isinstance(error, ValueError) and found == Place() and not _in_cluster():
             logging.info("this TPU's machine tells of no others: one process")

@@ -5,7 +5,7 @@ import pathlib
 import socket
 import subprocess
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests import tiny_runs
 
@@ -24,8 +24,10 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def start(arguments: list[str], processes: int = 2, devices: int = 2, **popen: object) -> list[subprocess.Popen]:
-    """launch.py with these arguments, once for each process; by the environment variables that the README names."""
+def start(
+    arguments: list[str], processes: int = 2, devices: int = 2, program: tuple[str, ...] = ("launch.py",)
+) -> list[subprocess.Popen]:
+    """The program, launch.py or another that calls it, with these arguments, once for each process."""
     port, started = free_port(), []
     for index in range(processes):
         environment = os.environ | {
@@ -33,9 +35,9 @@ def start(arguments: list[str], processes: int = 2, devices: int = 2, **popen: o
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         }
         flags = [f"--coordinator_address=localhost:{port}", f"--num_processes={processes}", f"--process_id={index}"]
-        command = [sys.executable, "launch.py", *arguments, *(flags if processes > 1 else [])]
-        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(command, cwd=tiny_runs.ROOT, env=environment, **pipes | popen))
+        command = [sys.executable, *program, *arguments, *(flags if processes > 1 else [])]
+        pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, cwd=tiny_runs.ROOT, env=environment, **pipes))
     return started
 
 
@@ -52,9 +54,11 @@ def ended(started: list[subprocess.Popen], timeout: float = 300) -> list[Ended]:
     return found
 
 
-def run(arguments: list[str], processes: int = 2, devices: int = 2) -> list[Ended]:
+def run(
+    arguments: list[str], processes: int = 2, devices: int = 2, program: tuple[str, ...] = ("launch.py",)
+) -> list[Ended]:
     """`start` to `ended`."""
-    return ended(start(arguments, processes, devices))
+    return ended(start(arguments, processes, devices, program))
 
 
 def step_reached(workdir: pathlib.Path) -> int:

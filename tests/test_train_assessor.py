@@ -16,7 +16,7 @@ from latentjax import config_checks, networks, weights
 from latentjax.errors import InputError
 from latentjax.jobs import train_assessor
 from latentjax.metrics import Log, Validations
-from tests import tiny_runs
+from tests import process_groups, tiny_runs
 from tests.conversion import shorten_assessors
 
 NAMES = ("blue", "green", "red")
@@ -357,3 +357,32 @@ def test_bfloat16_stays_close_and_is_saved_in_float32(pictures, finished, tmp_pa
     report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
     assert report["metrics"]["accuracy"] > 0.9
     assert jax.config.jax_default_matmul_precision == "highest"
+
+
+SHORTENED = """
+import sys, pytest, launch
+from tests.conversion import shorten_assessors
+with pytest.MonkeyPatch.context() as patch:
+    shorten_assessors(patch)
+    sys.exit(launch.main())
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_learn_the_same_each_from_its_rows(pictures, finished, tmp_path):
+    fields = FIELDS | {"assessor.weights": "", "data.images": str(pictures)}
+    flags = [f"--config.{name}={value}" for name, value in fields.items()]
+    file = tiny_runs.ROOT / "configs" / "assessor.py"
+    arguments = [f"--config={file}", f"--workdir={tmp_path / 'run'}", "--job=train_assessor", *flags]
+    for process in process_groups.run(arguments, 2, 1, ("-c", SHORTENED)):
+        assert process.code == 0, process.log
+    one, two = (
+        [json.loads(line) for line in (folder / "validation.jsonl").read_text().splitlines()]
+        for folder in (finished, tmp_path / "run")
+    )
+    assert [line["step"] for line in two] == [line["step"] for line in one]
+    # means over a batch add up in another order, and 24 steps of batch norms pass that on
+    np.testing.assert_allclose([line["selection"] for line in two], [line["selection"] for line in one], rtol=1e-3)
+    for name, array in learned(finished).items():
+        np.testing.assert_allclose(learned(tmp_path / "run")[name], array, atol=1e-2, err_msg=name)
+    assert json.loads((tmp_path / "run" / "report" / "report.json").read_text())["metrics"]["accuracy"] > 0.9

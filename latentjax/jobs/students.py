@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from flax import nnx
 
@@ -120,8 +119,6 @@ def check_settings(config: ConfigDict) -> None:
     if not config.data.validation:
         what = "is 0, and the best weights are chosen by the validation pictures"
         raise InputError("config.data.validation", what, "give a share such as 0.2")
-    if jax.process_count() > 1:
-        raise InputError("--job=train_assessor", "runs in one process", "start it on one host, with all its devices")
 
 
 def check_output(output: str, preparation: data.Preparation) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import optax
 from absl import logging
 from flax import nnx
-from tqdm import tqdm
 
 from latentjax import data, distributed, forms, networks, packages, precision, preemption, weights
 from latentjax.assessor_objective import AssessorState, classified, make_step, normalised
@@ -24,7 +23,7 @@ from latentjax.heartbeat import Heartbeat
 from latentjax.jobs import assessor_report
 from latentjax.jobs.assessor_report import Predictions
 from latentjax.jobs.students import Student, check_output, check_settings, new_student, starting_weights
-from latentjax.jobs.train import optimizer
+from latentjax.jobs.train import optimizer, progress
 from latentjax.jobs.workbench import start
 from latentjax.metrics import Log, Validations
 from latentjax.preemption import Stopped
@@ -65,7 +64,7 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     preparation = data.check(config.data, config.data.folder or folder.path / "data")
     check_output(config.assessor_training.output, preparation)
     folder.create()
-    examples = preparation.finish()
+    examples = prepared(preparation)
     student = new_student(config, examples, beginning)
     facts = {"data_sha256": examples.sha256, "start_sha256": student.sha256}
     folder.refuse_other_weights(**facts)
@@ -83,9 +82,21 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     predictions, temperature = predict(state), None
     if config.assessor.calibrate and config.assessor_training.output != "regression":
         temperature, predictions = tempered(lesson, predictions)
-    assessor = export(lesson, state, predictions, temperature)
-    assessor_report.write(lesson.folder.path, assessor, examples, predictions, source)
+    if distributed.is_primary():
+        assessor = export(lesson, state, predictions, temperature)
+        assessor_report.write(lesson.folder.path, assessor, examples, predictions, source)
     return f"an assessor of step {best}"
+
+
+def prepared(preparation: data.Preparation) -> data.Set:
+    """The set, written by the primary process where it is missing.
+
+    Raises:
+        InputError: it cannot be written, or a process does not see what the primary wrote.
+    """
+    examples = preparation.finish() if distributed.is_primary() else None
+    distributed.wait_for_all("the pictures", timeout=86_400)
+    return examples or data.open_set(preparation.folder)
 
 
 def learn(
@@ -122,18 +133,19 @@ def loop(
         Stopped: a signal came; the step that was reached is saved.
     """
     settings, first, folder = lesson.config.assessor_training, int(state.step), lesson.folder
-    compiled, unit, total = compiled_step(lesson, chain), settings.batch_size, settings.num_steps
+    compiled, agreed = compiled_step(lesson, chain), distributed.Agreement(lesson.mesh)
+    unit, total = settings.batch_size, settings.num_steps
     heart = Heartbeat(folder.path, "train", "pictures", unit, first, total)
     with (
         told(folder.path),
         Log(folder.path, checkpoints, unit, first, "assessor_training.learning_rate", begun) as log,
-        tqdm(total=total * unit, initial=first * unit, unit=" pictures", unit_scale=True, desc="train") as bar,
+        progress(total * unit, first * unit, " pictures") as bar,
         preemption.deferred() as stop,
     ):
         for step, batch in enumerate(training_batches(lesson, first), first + 1):
-            state, metrics = compiled(state, batch)
+            state, metrics = distributed.settled(compiled(state, batch))
             log.add(metrics)
-            validates = step == total or step % settings.validate_every == 0
+            stopping, validates = agreed(stop.asked), step == total or step % settings.validate_every == 0
             if validates or step % settings.log_every == 0:
                 bar.set_postfix(loss=f"{log.write(step):.4f}", step=step)
             bar.update(unit)
@@ -144,13 +156,13 @@ def loop(
                 validations.add(step, measured, score)
                 checkpoints.save(step, state, -score)
                 log.go_on()
-            elif stop.asked:
+            elif stopping:
                 checkpoints.save(step, state, math.inf, log=log.unwritten())
             last = step == total or validations.stale(settings.patience)
-            if last or stop.asked:
+            if last or stopping:
                 checkpoints.wait()
                 folder.note(step=step, seconds=heart.seconds)
-            if stop.asked:
+            if stopping:
                 raise Stopped(f"stopped at step {step} of {total}, which is saved")
             if last:
                 break
@@ -223,7 +235,7 @@ def predictor(lesson: Lesson) -> Callable[[AssessorState], Predictions]:
         for batch in pipeline.in_order(examples.source("validation"), lesson.image_size, size):
             count = batch["rows"]
             found = classify(state.params, state.statistics, jax.device_put(batch["image"], rows))
-            outputs.append(np.asarray(found)[:count])
+            outputs.append(distributed.fetched(found)[:count])
             labels.append(batch["label"][:count])
         found, targets = np.concatenate(outputs), np.concatenate(labels)
         return Predictions(targets, found, classification.measure(recipe.output, found, targets, examples.names))
