@@ -84,7 +84,7 @@ def read(path: str | os.PathLike[str], latent_dim: int, num_classes: int, *, ski
     latents: list[Latent] = []
     bad: list[InputError] = []
     taken: dict[str, str] = {}
-    files = _files(path)
+    files = files_of(path)
     for file in files:
         try:
             found = _read_file(file, latent_dim, num_classes)
@@ -105,7 +105,7 @@ def read(path: str | os.PathLike[str], latent_dim: int, num_classes: int, *, ski
     return latents
 
 
-def _files(path: str | os.PathLike[str]) -> list[pathlib.Path]:
+def files_of(path: str | os.PathLike[str]) -> list[pathlib.Path]:
     """The files that `path` stands for."""
     where, todo = _shown(path), "give a JSON file or a folder of them"
     if not os.fspath(path):

@@ -111,3 +111,39 @@ def test_text_and_json_are_replaced_whole(tmp_path, monkeypatch):
 def test_sha256_is_of_the_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc" * 10)
     assert files.sha256_of(tmp_path / "a") == hashlib.sha256(b"abc" * 10).hexdigest()
+
+
+# ---- what a killed process left
+
+
+def test_a_folder_that_was_being_replaced_is_put_back(tmp_path, monkeypatch):
+    place = tmp_path / "model"
+    place.mkdir()
+    (place / "a").write_text("old")
+    rename, done = os.rename, []
+
+    def die_between(source, target):
+        if done:
+            raise SystemExit  # stands for a kill: nothing is put back here
+        done.append(target)
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "rename", die_between)
+        patch.setattr(files.shutil, "rmtree", lambda *_, **__: None)
+        with pytest.raises(SystemExit), files.staged(place, replace=True) as temporary:
+            (temporary / "a").write_text("new")
+    assert not place.exists()
+    assert len(names(tmp_path)) == 2
+    files.recover(place)
+    assert names(tmp_path) == ["model"]
+    assert (place / "a").read_text() == "old"
+
+
+def test_what_was_not_finished_is_cleared_away_and_nothing_else(tmp_path):
+    for name in ("model", ".model.abc", ".model.old.abc", "other", ".other.abc", ".models.abc"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".model.123").write_text("half")
+    (tmp_path / ".model.link").symlink_to(tmp_path / "other")
+    files.recover(tmp_path / "model")
+    assert names(tmp_path) == [".models.abc", ".other.abc", "model", "other"]

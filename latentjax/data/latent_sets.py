@@ -46,7 +46,10 @@ def plan(data: ConfigDict) -> LatentPlan:
 
 def read(data: ConfigDict) -> tuple[list[Latent], list[tuple[str, str]]]:
     """The latents, and (file, why) of the files that are left out."""
-    files = files_of(data.latents)
+    if not data.latents:
+        todo = "give a JSON file of Artbreeder's or a folder of them"
+        raise InputError("config.data.latents", "is not set", todo)
+    files = artbreeder.files_of(data.latents)
     latent_dim, num_classes = sizes_of(files)
     found: list[Latent] = []
     bad: list[InputError] = []
@@ -65,24 +68,6 @@ def read(data: ConfigDict) -> tuple[list[Latent], list[tuple[str, str]]]:
         todo = "mend or remove it, or leave bad files out (--config.data.skip_bad=true)"
         raise InputError(first.where, first.what + more, todo)
     return found, [(error.where, f"bad: {error.what}") for error in bad]
-
-
-def files_of(path: str) -> list[pathlib.Path]:
-    """A file, or the files of a folder that are not hidden, in order.
-
-    Raises:
-        InputError: there is none.
-    """
-    field, todo = "config.data.latents", "give a JSON file of Artbreeder's or a folder of them"
-    if not path:
-        raise InputError(field, "is not set", todo)
-    root = pathlib.Path(path)
-    if not root.is_dir():
-        return [root]
-    files = sorted(file for file in root.iterdir() if file.is_file() and not file.name.startswith("."))
-    if not files:
-        raise InputError(field, f"{path} has no files", todo)
-    return files
 
 
 def sizes_of(files: list[pathlib.Path]) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """Learns a transformer: equation (2), one jitted, donated, sharded step over all devices."""
 
 import contextlib
-import json
 import math
 import pathlib
 from collections.abc import Callable, Iterator
@@ -13,13 +12,14 @@ import optax
 from absl import logging
 from tqdm import tqdm
 
-from latentjax import distributed, latents, networks, objective, preemption, profiling, space, starts, weights
+from latentjax import distributed, latents, networks, objective, preemption, profiling, space, starts
 from latentjax.checkpoints import Checkpoints, named_leaves, sized
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.files import told
 from latentjax.heartbeat import Heartbeat
 from latentjax.jobs.evaluation import Evaluation
+from latentjax.jobs.export import export
 from latentjax.jobs.workbench import Workbench, new_transformer, prepare
 from latentjax.metrics import Log, Metrics
 from latentjax.preemption import Stopped
@@ -123,7 +123,7 @@ def run(config: ConfigDict, workdir: str) -> str:
         elif config.evaluate.before_train:
             evaluation.run(state.params, step=0, untrained=True)
         state = loop(bench, transformer, evaluation, chain, checkpoints, state, log)
-    export(bench, transformer, state)
+    export(bench, transformer, state.params, int(state.step))
     if config.evaluate.after_train:
         evaluation.run(state.params, step=int(state.step))
     return done(bench, first)
@@ -181,7 +181,7 @@ def loop(
     with (
         told(folder.path),
         Log(folder.path, checkpoints, unit, first, begun=begun) as log,
-        progress(train.num_steps * unit, first * unit) as bar,
+        progress(train.num_steps * unit, first * unit, " samples") as bar,
         profiling.Trace(folder.path, first, train.profile_steps) as trace,
         preemption.deferred() as stop,
     ):
@@ -209,10 +209,10 @@ def loop(
     return state
 
 
-def progress(total: int, initial: int) -> tqdm:
-    """A bar of samples, on the primary process."""
+def progress(total: int, initial: int, unit: str) -> tqdm:
+    """A bar, on the primary process."""
     hidden = not distributed.is_primary()
-    return tqdm(total=total, initial=initial, unit=" samples", unit_scale=True, desc="train", disable=hidden)
+    return tqdm(total=total, initial=initial, unit=unit, unit_scale=True, desc="train", disable=hidden)
 
 
 def check_batch(train: ConfigDict, mesh: jax.sharding.Mesh) -> None:
@@ -281,31 +281,3 @@ def draws_of(bench: Workbench, transformer: networks.LatentTransformer) -> Calla
         return draws | {"direction": (step + 1) % transformer.num_directions}
 
     return draw
-
-
-CARD = """# A direction in the latent space of a GAN
-
-Learned by latentjax in {steps} steps: z', y' = T(z, y, alpha, noise) moves the latents of generator
-`{generator}` so that the score of assessor `{assessor}` changes by alpha.
-
-    T = latentjax.load_transformer("{folder}")
-    noise = T.sample_noise(jax.random.key(0), batch)
-    z2, y2 = T(z, y, 0.3, noise)
-
-Settings: `{config}`. A score is what its assessor learned, not the property itself.{origin}
-"""
-
-
-def export(bench: Workbench, transformer: networks.LatentTransformer, state: TrainState) -> None:
-    """Writes transformer/, a portable model folder with a card, unless it is there."""
-    folder, steps = bench.folder.path / "transformer", int(state.step)
-    arrays = jax.device_get(weights.named(state.params))
-    if not distributed.is_primary() or weights.holds(folder, arrays):
-        return
-    assessor = bench.config.assessor.weights or ", ".join(term.name for term in bench.assessor.terms)
-    names = {"generator": bench.config.generator.weights, "assessor": assessor}
-    source = {"file": "", "sha256": "", "step": steps, **names, **bench.sha256}
-    origin = "".join(f" It learned from {origin}." for origin in bench.assessor.origins)
-    card = CARD.format(steps=steps, folder=folder, config=json.dumps(transformer.config), origin=origin, **names)
-    weights.save(folder, arrays, "transformer", transformer.config, source, card=card, replace=True)
-    logging.info("the learned direction is in %s", folder)
