@@ -26,7 +26,7 @@ import time
 from absl import logging
 
 from configs import default
-from latentjax import command_line, config_checks
+from latentjax import command_line, config_checks, starts
 from latentjax import config as configs
 from latentjax.errors import InputError
 
@@ -76,7 +76,7 @@ def run(arguments: list[str]) -> None:
     Raises:
         InputError: the arguments are wrong, or what they name.
     """
-    began = time.monotonic()
+    starts.launched = began = time.time()
     flags, config = parse(arguments)
     from latentjax import heartbeat, processes  # these import JAX: --help need not wait for it
 
@@ -87,7 +87,7 @@ def run(arguments: list[str]) -> None:
         processes.refuse_unless_lost(error)
     else:
         if flags.job != "plan":
-            took = heartbeat.lasting(time.monotonic() - began)
+            took = heartbeat.lasting(time.time() - began)
             logging.info("done: %s: %s, in %s, %s", flags.job, did, flags.workdir, took)
 
 

@@ -6,6 +6,7 @@ import time
 from typing import Any, NamedTuple
 
 KEPT = 1000  # starts that are listed one by one
+launched: float | None = None  # when this process began, where a command says so; for its first start
 
 
 class Goodput(NamedTuple):
@@ -42,8 +43,10 @@ def _read(file: pathlib.Path) -> dict[str, Any]:
 
 
 def begun(command: list[str]) -> dict[str, Any]:
-    """The record of a start that begins now."""
-    return {"began": time.time(), "command": command}
+    """The record of this start."""
+    global launched
+    began, launched = launched or time.time(), None
+    return {"began": began, "command": command}
 
 
 def goodput(starts: list[dict[str, Any]]) -> Goodput:
