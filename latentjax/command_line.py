@@ -36,10 +36,10 @@ class Parser(argparse.ArgumentParser):
 
 def run(command: Callable[[list[str]], None]) -> int:
     """Runs a command on the process's arguments and returns the exit code."""
-    preemption.listen()
     try:
-        command(sys.argv[1:])
-        sys.stdout.flush()
+        with preemption.listening():
+            command(sys.argv[1:])
+            sys.stdout.flush()
     except InputError as error:
         if "--debug" in sys.argv[1:]:
             traceback.print_exc()

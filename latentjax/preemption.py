@@ -39,23 +39,33 @@ def _on_signal(number: int, _: object) -> None:
 def _count(signals: socket.socket) -> None:
     """Ends the process at the second signal, whatever the main thread is at."""
     seen = 0
-    while numbers := signals.recv(64):
-        for number in numbers:
-            seen += number in SIGNALS
-            if seen > 1 and number in SIGNALS:
-                os._exit(128 + number)
+    with signals:
+        while numbers := signals.recv(64):
+            for number in numbers:
+                seen += number in SIGNALS
+                if seen > 1 and number in SIGNALS:
+                    os._exit(128 + number)
 
 
-def listen() -> None:
-    """Installs the handlers, once, in the main thread of a command; elsewhere it does nothing."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is _on_signal:
+@contextlib.contextmanager
+def listening() -> Iterator[None]:
+    """A command: its handlers are installed, in the main thread; elsewhere, and within another one, nothing is."""
+    within = signal.getsignal(signal.SIGTERM) is _on_signal
+    if within or threading.current_thread() is not threading.main_thread():
+        yield
         return
     noted, told = socket.socketpair()
     told.setblocking(False)
-    signal.set_wakeup_fd(told.detach(), warn_on_full_buffer=False)
+    wakeup = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_count, args=(noted,), daemon=True, name="signals").start()
-    for number in SIGNALS:
-        signal.signal(number, _on_signal)
+    before = {number: signal.signal(number, _on_signal) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
+        told.close()  # which ends the thread
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,8 +18,7 @@ ENDLESS = 100_000
 STUBBORN = """
 import sys, time
 from latentjax import preemption
-preemption.listen()
-with preemption.deferred() as stop:
+with preemption.listening(), preemption.deferred():
     print("ready", flush=True)
     for _ in range(600):
         time.sleep(0.1)
@@ -126,8 +126,24 @@ def test_a_second_signal_ends_it_at_once(pair):
         assert process.wait(timeout=10) == 128 + pair[1]
 
 
-def test_in_a_thread_or_a_notebook_nothing_is_installed():
-    # pytest's own handler of Ctrl-C stays
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    with preemption.deferred() as stop:
-        assert not stop.asked
+def test_handlers_are_those_of_the_command_alone():
+    before = [signal.getsignal(number) for number in preemption.SIGNALS]
+    with preemption.listening():
+        assert signal.getsignal(signal.SIGTERM) not in before
+        with preemption.listening(), preemption.deferred() as stop:
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.asked
+    assert [signal.getsignal(number) for number in preemption.SIGNALS] == before
+    with preemption.listening(), pytest.raises(preemption.Stopped, match="stopped by SIGINT"):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_in_a_thread_nothing_is_installed():
+    before = signal.getsignal(signal.SIGTERM)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(handler_within).result() is before
+
+
+def handler_within():
+    with preemption.listening():
+        return signal.getsignal(signal.SIGTERM)
