@@ -8,6 +8,7 @@ import numpy as np
 from jax.extend import core
 
 BYTES = {"f64": 8, "f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s8": 1, "u8": 1, "pred": 1}
+NO_ESTIMATE = 2**63 - 1  # what the TPU's compiler writes where it has none
 
 
 def collectives(text: str) -> dict[str, tuple[int, int]]:
@@ -22,8 +23,38 @@ def collectives(text: str) -> dict[str, tuple[int, int]]:
     return found
 
 
+def groups(text: str, devices: int) -> list[list[int]]:
+    """The devices that each kind of collective operation of a compiled program joins, by their place in the mesh."""
+    forms = r"\{\{.*?\}\}|\{\}|mesh\[.*?\] \{.*?\}|\[[\d,]+\]<=\[[\d,]+\](?:T\([\d,]+\))?"
+    found = set(re.findall(rf"(?:replica_groups|source_target_pairs)=({forms})", text))
+    return [group for written in sorted(found) for group in listed(written) or [list(range(devices))]]
+
+
+def listed(written: str) -> list[list[int]]:
+    """Groups in XLA's forms: {{0,1},{2,3}}, [2,2]<=[2,2]T(1,0), mesh['a'=2,'b'=2] {'a'}; none where all are one."""
+    if written[0] == "{":
+        return [numbers(group) for group in written.split("},{") if numbers(group)]
+    if written[0] == "[":
+        shape, source, *order = map(numbers, re.findall(r"[\[(]([\d,]+)", written))
+        places = np.arange(np.prod(source)).reshape(source)
+        return places.transpose(order[0] if order else range(len(source))).reshape(shape).tolist()
+    lengths, joined = re.findall(r"'(\w+)'=(\d+)", written), written.split("] ")[1]
+    places = np.arange(np.prod([int(length) for _, length in lengths])).reshape([int(length) for _, length in lengths])
+    last = [axis for axis, (name, _) in enumerate(lengths) if f"'{name}'" in joined]
+    ways = np.prod([places.shape[axis] for axis in last])
+    return np.moveaxis(places, last, range(-len(last), 0)).reshape(-1, ways).tolist()
+
+
+def numbers(text: str) -> list[int]:
+    """Those in a text."""
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
 def estimated_cycles(text: str) -> float:
-    """Cycles by the TPU compiler's estimates of each operation, those in a loop in every round; 0 elsewhere."""
+    """Cycles by the TPU compiler's estimates of each operation, those in a loop in every round; 0 elsewhere.
+
+    They are too few where it has no estimate of an operation.
+    """
     bodies = dict(re.findall(r"^(?:ENTRY )?%(\S+) \(.*?\{\n(.*?)^\}", text, re.M | re.S))
     rounds, around = {}, {}
     for name, lines in bodies.items():
@@ -34,7 +65,8 @@ def estimated_cycles(text: str) -> float:
     def times(name: str) -> int:
         return rounds[name] * times(around[name]) if name in rounds else 1
 
-    cycles = {name: sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', lines))) for name, lines in bodies.items()}
+    written = {name: map(int, re.findall(r'"estimated_cycles":"(\d+)"', lines)) for name, lines in bodies.items()}
+    cycles = {name: sum(n for n in found if n != NO_ESTIMATE) for name, found in written.items()}
     return float(sum(n * times(name) for name, n in cycles.items() if n))
 
 

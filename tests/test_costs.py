@@ -39,8 +39,30 @@ def test_collectives_are_counted_once():
     assert costs.collectives(COLLECTIVES) == {"all-reduce": (2, 10 * 3 * 4 + 4 * 2 + 4), "all-gather": (1, 7)}
 
 
+@pytest.mark.parametrize(
+    ("written", "joined"),
+    [
+        ("replica_groups={{0,1},{2,3}}, use_global_device_ids=true", [[0, 1], [2, 3]]),
+        ("replica_groups={}, to_apply=%add", [[0, 1, 2, 3]]),
+        ("replica_groups=[1,4]<=[4], to_apply=%add", [[0, 1, 2, 3]]),
+        ("replica_groups=[2,2]<=[2,2]T(1,0), to_apply=%add", [[0, 2], [1, 3]]),
+        ("replica_groups=mesh['axis_0'=4,'axis_1'=1] {'axis_0'}, to_apply=%add", [[0, 1, 2, 3]]),
+        ("replica_groups=mesh['a'=2,'b'=2] {'a'}, to_apply=%add", [[0, 2], [1, 3]]),
+        ("source_target_pairs={{0,1},{1,0}}", [[0, 1], [1, 0]]),
+        ("no collective", []),
+    ],
+)
+def test_which_devices_a_collective_joins(written, joined):
+    assert costs.groups(f"%x = f32[3] all-reduce(%y), channel_id=1, {written}", 4) == joined
+
+
 def test_cycles_of_a_loop_count_in_every_round():
     assert costs.estimated_cycles(NESTED) == 1000 + 3 * (100 + 16 * 10)
+
+
+def test_an_operation_without_an_estimate_counts_for_nothing():
+    unknown = NESTED.replace('"estimated_cycles":"100"', f'"estimated_cycles":"{2**63 - 1}"')
+    assert costs.estimated_cycles(unknown) == 1000 + 3 * 16 * 10
 
 
 @pytest.mark.parametrize("micro_batches", [1, 5])

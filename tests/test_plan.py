@@ -93,6 +93,29 @@ def test_figures_are_told_with_their_bounds():
     assert plan.told(FIGURES, None, 2 * GIB)[0].endswith("it DOES NOT FIT")
 
 
+@pytest.mark.parametrize(
+    ("chip", "hosts", "told"),
+    [
+        (CHIPS["v5e"], 1, "in all"),
+        (CHIPS["v5e"], 4, "in all, across 4 hosts by the slice's own links (ICI)"),
+        (None, 2, "in all, across 2 hosts"),
+    ],
+)
+def test_what_a_collective_crosses_is_told(chip, hosts, told):
+    assert plan.told(FIGURES._replace(joined=hosts), chip, None)[2].endswith(f"2 all-reduce of 3.00 MB {told}")
+
+
+def test_a_slice_of_four_hosts_is_compiled(capsys, tiny_generator):
+    """By the TPU's own compiler, where it is installed."""
+    pytest.importorskip("libtpu")
+    flags = ["--config.plan.topology=v5e:4x4", "--config.plan.largest_batch=False", "--config.train.batch_size=32"]
+    launch.run(["--job=plan", "--config=configs/demo.py", f"--config.generator.weights={tiny_generator}", *flags])
+    told = capsys.readouterr().out
+    assert "Compiled for v5e:4x4 (16 x TPU v5 lite, 4 hosts), never run" in told
+    assert "batch 32, 2 a device, 4 devices a host" in told
+    assert "across 4 hosts by the slice's own links (ICI)" in told
+
+
 def test_the_run_in_time_and_money(config):
     config.train.num_steps, config.plan.price_per_chip_hour = 1000, 1.2
     # 9.77 ms a step, 8 chips

@@ -7,6 +7,7 @@ least.
 import logging as std_logging
 import math
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -43,6 +44,7 @@ class Plan(NamedTuple):
     bytes: float  # of attention in parts, those of one part
     cycles: float  # estimated by the TPU's compiler; 0 elsewhere, and when it compiled quickly
     collectives: dict[str, tuple[int, int]]  # kind to how many and their bytes
+    joined: int = 1  # hosts that one collective joins at most
 
     @property
     def memory(self) -> int:
@@ -130,7 +132,13 @@ def compiled(config: ConfigDict, mesh: jax.sharding.Mesh, *, quickly: bool = Fal
         bytes=parts * cost.get("bytes accessed", 0.0),
         cycles=0.0 if quickly else costs.estimated_cycles(text),
         collectives=costs.collectives(text),
+        joined=max((len(hosts_of(mesh.devices.flat[group])) for group in costs.groups(text, mesh.size)), default=1),
     )
+
+
+def hosts_of(devices: Iterable[Any]) -> set[int]:
+    """The processes, one a host, that the devices belong to."""
+    return {device.process_index for device in devices}
 
 
 def largest(config: ConfigDict, mesh: jax.sharding.Mesh, memory: float) -> int:
@@ -185,8 +193,10 @@ def told(plan: Plan, chip: Chip | None, memory: float | None) -> list[str]:
         f"operations          {plan.flops / plan.samples / 1e9:.1f} GFLOP and {plan.bytes / plan.samples / 1e9:.2f} GB "
         f"a sample, {plan.samples} samples a device",
     ]
+    links = " by the slice's own links (ICI)" if chip else ""
+    across = f", across {plan.joined} hosts{links}" if plan.joined > 1 else ""
     for kind, (count, size) in plan.collectives.items():
-        lines.append(f"collective          {count} {kind} of {size / 1e6:.2f} MB in all")
+        lines.append(f"collective          {count} {kind} of {size / 1e6:.2f} MB in all{across}")
     if plan.cycles:
         lines.append(f"estimated cycles    {plan.cycles / plan.samples / 1e6:.2f} million a sample")
     if chip:
@@ -220,7 +230,9 @@ def run(config: ConfigDict, workdir: str | None) -> None:
     written = "tpu" if chip and config.forms == "auto" else config.forms
     train.check_batch(config.train, mesh)
     std_logging.getLogger("jax").setLevel("ERROR")
-    target = f"{config.plan.topology or devices[0].platform} ({len(devices)} x {devices[0].device_kind})"
+    target, hosts = config.plan.topology or devices[0].platform, len(hosts_of(devices))
+    several = f", {hosts} hosts" if hosts > 1 else ""
+    target += f" ({len(devices)} x {devices[0].device_kind}{several})"
     memory, batch = memory_of(devices, chip), config.train.batch_size
     logging.info("compiling the training step for %s; minutes at most, and nothing will run", target)
     for role, stand_in in (("generator", config.plan.generator), ("assessor", config.plan.assessor)):
@@ -232,7 +244,8 @@ def run(config: ConfigDict, workdir: str | None) -> None:
         most = largest(config, mesh, memory) if memory and config.plan.largest_batch else None
         plan = step.result()
     dtype = precision.chosen(config.precision, mesh)
-    print(f"Compiled for {target}, never run: {dtype}, batch {batch}, {batch // mesh.size} a device")
+    shares = f"{batch // mesh.size} a device" + (f", {mesh.size // hosts} devices a host" if several else "")
+    print(f"Compiled for {target}, never run: {dtype}, batch {batch}, {shares}")
     if plan is None:
         print("memory a device     DOES NOT FIT, the compiler stopped; more config.train.micro_batches take less")
     else:
