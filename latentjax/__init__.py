@@ -6,8 +6,21 @@ T = latentjax.load_transformer("runs/demo")         # T(z, y, alpha, noise) -> z
 noise = T.sample_noise(key, batch)
 """
 
+from typing import TYPE_CHECKING, Any
+
 from latentjax.errors import InputError
-from latentjax.networks import load_assessor, load_generator, load_transformer
+
+if TYPE_CHECKING:
+    from latentjax.networks import load_assessor, load_generator, load_transformer
 
 __all__ = ["InputError", "load_assessor", "load_generator", "load_transformer"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """The loaders, when they are first asked for: a command listens to signals before it imports JAX."""
+    if name in __all__:
+        from latentjax import networks
+
+        return getattr(networks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,11 @@
 """The state of a run on disk, through Orbax: the latest and the best, restored exactly or refused."""
 
 import hashlib
+import json
 import math
 import os
+import pathlib
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
@@ -13,9 +16,10 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
-from latentjax import distributed, remote
+from latentjax import distributed, preemption, remote
 from latentjax.errors import InputError
 
+SHARE = "set --config.checkpoints.folder to one that all share, or to gs://BUCKET/FOLDER"
 DAMAGED = "damaged"  # sub-folder of steps that could not be read
 
 
@@ -92,13 +96,14 @@ class Checkpoints:
         )
         if remote.is_remote(self.folder):
             remote.check_writable(self.folder)
+        else:
+            with self._opening():
+                distributed.refuse_unshared(pathlib.Path(self.folder), SHARE)
         # the handler is named because a new process could otherwise not tell what a step holds
         handler = ocp.StandardCheckpointHandler()
-        try:
+        _quiet_leftovers()
+        with preemption.undisturbed(), self._opening():
             self._manager = ocp.CheckpointManager(self.folder, item_handlers=handler, options=options)
-        except (OSError, ValueError) as error:
-            what = f"cannot hold checkpoints ({first_line(error)})"
-            raise InputError(self.folder, what, "set --config.checkpoints.folder to a folder you can write") from error
         for step in self._manager.all_steps():
             self._best.losses[step] = self._loss_of(step)
 
@@ -116,8 +121,18 @@ class Checkpoints:
         self._best.losses[step] = loss
         leaves = sized(named_leaves(state))
         record = {"loss": loss, "sha256": digest(leaves), "identity": self._identity, "log": log or {}}
+        record["record_sha256"] = _digest_of_record(record)
         with self._told():
             self._manager.save(step, args=ocp.args.StandardSave(leaves), metrics=record)
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """A folder that cannot be used is told in one line."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            what = f"cannot hold checkpoints ({first_line(error)})"
+            raise InputError(self.folder, what, "set --config.checkpoints.folder to a folder you can write") from error
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -142,7 +157,7 @@ class Checkpoints:
         Raises:
             InputError: it could not be written.
         """
-        with self._told():
+        with preemption.undisturbed(), self._told():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
@@ -151,7 +166,7 @@ class Checkpoints:
         Raises:
             InputError: what was being saved could not be written.
         """
-        with self._told():
+        with preemption.undisturbed(), self._told():
             self._manager.close()
 
     def restore(self, template: Any, *, best: bool = False) -> Restored | None:
@@ -166,8 +181,12 @@ class Checkpoints:
         Raises:
             InputError: there are checkpoints, but none can be read, or they are another run's.
         """
-        reasons: dict[int, str] = {}
         self.wait()  # what is still being saved counts
+        with preemption.undisturbed():  # Orbax would take the signal for damage
+            return self._first_whole(template, best)
+
+    def _first_whole(self, template: Any, best: bool) -> Restored | None:
+        reasons: dict[int, str] = {}
         newest_first = sorted(self._manager.all_steps(), reverse=True)
         order = sorted(newest_first, key=lambda step: self._best.losses[step]) if best else newest_first
         for step in order:
@@ -188,8 +207,8 @@ class Checkpoints:
         return None
 
     def _restore(self, step: int, template: Any) -> Restored:
-        record = dict(self._manager.metrics(step) or {})
-        self._refuse_other_runs(step, record.get("identity", {}))
+        record = self._record_of(step)
+        self._refuse_other_runs(step, record["identity"])
         everything = named_leaves(template)
         leaves = sized(everything)
         found = self._manager.item_metadata(step)
@@ -205,10 +224,10 @@ class Checkpoints:
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding) for name, leaf in leaves.items()
         }
         restored = dict(self._manager.restore(step, args=ocp.args.StandardRestore(shapes)))
-        if digest(restored) != record.get("sha256"):
+        if digest(restored) != record["sha256"]:
             raise ValueError("its checksum does not match")
         state = jax.tree.unflatten(jax.tree.structure(template), (everything | restored).values())
-        return Restored(step, state, record.get("log", {}))
+        return Restored(step, state, record["log"])
 
     def _refuse_other_runs(self, step: int, known: dict[str, str]) -> None:
         """A step of another config or other weights is whole, and not this run's."""
@@ -235,9 +254,38 @@ class Checkpoints:
         distributed.wait_for_all("set aside")
         self._manager.reload()
 
+    def _record_of(self, step: int) -> dict[str, Any]:
+        """What `save` wrote beside the state.
+
+        Raises:
+            ValueError: it is damaged, or gone.
+        """
+        record = dict(self._manager.metrics(step) or {})
+        if record.pop("record_sha256", None) != _digest_of_record(record):
+            raise ValueError("the checksum of its record does not match")
+        return record
+
     def _loss_of(self, step: int) -> float:
         """The loss that a step was saved with; infinite where it cannot be read."""
         try:
-            return float((self._manager.metrics(step) or {})["loss"])
+            return float(self._record_of(step)["loss"])
         except (OSError, ValueError, TypeError, KeyError):
             return math.inf
+
+
+def _digest_of_record(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _quiet_leftovers() -> None:
+    """Where one array cannot be read or written Orbax leaves others half done, and Python complains of them later."""
+    before = sys.unraisablehook
+    if getattr(before, "quiet", False):
+        return
+
+    def hook(unraisable: Any) -> None:
+        if not (isinstance(unraisable.exc_value, RuntimeError) and "Event loop is closed" in str(unraisable.exc_value)):
+            before(unraisable)
+
+    hook.quiet = True  # pyright: ignore[reportFunctionMemberAccess]
+    sys.unraisablehook = hook

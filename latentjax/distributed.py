@@ -4,6 +4,8 @@ Several processes are `jax.distributed`; `processes.py` brings them together. He
 """
 
 import functools
+import pathlib
+import secrets
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -128,6 +130,28 @@ def refuse_other_input(text: str, where: str, what: str) -> None:
     mine = np.array(zlib.crc32(text.encode()), np.uint32)
     if told_by_primary(mine) != mine:
         raise InputError(where, f"{what} another than that of process 0", "start all processes with the same command")
+
+
+def refuse_unshared(folder: pathlib.Path, todo: str) -> None:
+    """A folder into which all processes write is one folder.
+
+    Raises:
+        InputError: a process does not see what the primary puts there.
+        OSError: nothing can be put there.
+    """
+    if jax.process_count() == 1:
+        return
+    sign = folder / f".seen-{told_by_primary(np.array(secrets.randbits(32), np.uint32))}"
+    if is_primary():
+        folder.mkdir(parents=True, exist_ok=True)
+        sign.touch()
+    wait_for_all(f"the sign {sign.name}")
+    seen = multihost_utils.process_allgather(np.array(sign.exists()))
+    if is_primary():
+        sign.unlink()
+    if not seen.all():
+        what = f"is not one folder for all processes ({len(seen) - seen.sum()} of {len(seen)} do not see it)"
+        raise InputError(folder, what, todo)
 
 
 def fetched(tree: Any) -> Any:

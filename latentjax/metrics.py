@@ -14,6 +14,7 @@ from latentjax import distributed
 from latentjax.checkpoints import Checkpoints
 from latentjax.errors import InputError
 from latentjax.files import write_text
+from latentjax.packages import imported
 
 
 class Metrics(NamedTuple):
@@ -67,11 +68,9 @@ class Log:
             self._board.close()
 
     @functools.cached_property
-    def _board(self) -> Any:
-        """The writer of tensorboard/, at the first write: its import takes in all of torch where that is installed."""
-        from tensorboardX import SummaryWriter
-
-        return SummaryWriter(str(self._path.parent / "tensorboard"), purge_step=self._first + 1)
+    def _board(self) -> "Board":
+        """The writer of tensorboard/, at the first write."""
+        return Board(self._path.parent / "tensorboard", self._first + 1)
 
     def add(self, metrics: Any) -> None:
         """Keeps one step's metrics, a named tuple with loss, grad_norm and update_norm, still on the device."""
@@ -96,8 +95,7 @@ class Log:
         if distributed.is_primary():
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **means}) + "\n")
-            for name, value in means.items():
-                self._board.add_scalar(name, value, step)
+            self._board.add(step, means)
         self._losses += [float(m.loss) for m in fetched]
         self._pending, self._earlier, self._since = [], 0, now
         return means["loss"]
@@ -115,6 +113,35 @@ class Log:
         """The mean loss of the steps since the last call, for choosing the best checkpoint."""
         losses, self._losses = self._losses, []
         return float(np.mean(losses))
+
+
+class Board:
+    """TensorBoard's event files. tensorboardX's usual writer has a thread, which meets a full disk on its own.
+
+    Args:
+        folder: where.
+        first: the step that is written next; what earlier starts wrote of it and later ones is hidden.
+    """
+
+    def __init__(self, folder: pathlib.Path, first: int):
+        # takes in all of torch, where that is installed
+        protos = imported("tensorboardX.proto.event_pb2")
+        folder.mkdir(exist_ok=True)
+        self._event, self._scalar = protos.Event, imported("tensorboardX.summary").scalar
+        self._writer = imported("tensorboardX.event_file_writer").EventsWriter(str(folder / "events"))
+        log = protos.SessionLog(status=protos.SessionLog.START)
+        self._writer.write_event(self._event(step=first, session_log=log))
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """Writes numbers of a step."""
+        for name, value in values.items():
+            event = self._event(wall_time=time.time(), step=step, summary=self._scalar(name, value))
+            self._writer.write_event(event)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file; what was written is there."""
+        self._writer.close()
 
 
 def _metrics_of(known: dict[str, float]) -> Any:

@@ -77,3 +77,18 @@ def deferred() -> Iterator[Request]:
         yield request
     finally:
         _waiting.remove(request)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """A block that no signal breaks into, such as a library's that would take it for an error; it counts at the end.
+
+    Raises:
+        Stopped: one came.
+    """
+    with deferred() as request:
+        yield
+    if request.asked and _waiting:
+        _waiting[-1].asked = True
+    elif request.asked:
+        raise Stopped("stopped")

@@ -136,6 +136,48 @@ def test_a_signal_to_one_process_saves_the_same_step_on_both(config, which, tmp_
         assert f"stopped at step {reached} of 100000, which is saved; run the same" in process.log.splitlines()[-1]
 
 
+# ---- processes without a common disk
+
+
+def apart(config, folder: pathlib.Path, **fields) -> list[process_groups.Ended]:
+    """Two processes, each with a workdir of its own, as on two machines."""
+    port, started = process_groups.free_port(), []
+    for index in range(2):
+        flags = [f"--coordinator_address=localhost:{port}", "--num_processes=2", f"--process_id={index}"]
+        arguments = tiny_runs.arguments(config(**fields), folder / f"machine{index}" / "run")
+        started += process_groups.start([*arguments, *flags], processes=1, devices=1)
+    return process_groups.ended(started)
+
+
+def test_processes_of_different_configs_are_refused(config, tmp_path):
+    seeds = [1, 0]
+    first, second = apart(lambda: config(train__seed=seeds.pop()), tmp_path)
+    assert first.code != 0
+    assert second.code == 2
+    assert "error: --config: gives a config another than that of process 0; start all" in second.log
+
+
+def test_checkpoints_on_two_disks_are_refused(config, tmp_path):
+    for index, process in enumerate(apart(config, tmp_path)):
+        assert process.code == 2, process.log
+        folder = tmp_path / f"machine{index}" / "run" / "checkpoints"
+        said = (
+            f"error: {folder}: is not one folder for all processes (1 of 2 do not see it); set --config.checkpoints.f"
+        )
+        assert process.log.splitlines()[-1].startswith(said)
+
+
+@pytest.mark.slow
+def test_with_checkpoints_in_one_place_the_first_machine_has_logs_and_pictures(alone, config, tmp_path):
+    fields = {"checkpoints__folder": str(tmp_path / "bucket"), "evaluate__after_train": True}
+    for _ in range(2):  # a finished run started again has nothing to do
+        assert [process.code for process in apart(config, tmp_path, **fields)] == [0, 0]
+    first, second = (tmp_path / f"machine{index}" / "run" for index in range(2))
+    agree(alone, first)
+    assert (first / "evaluation" / "sampled-20" / "index.html").exists()
+    assert {path.name for path in second.iterdir()} <= {"config.json", ".lock"}
+
+
 # ---- what is asked for
 
 
@@ -202,19 +244,6 @@ def test_a_job_for_one_process_says_so(config, tmp_path):
         assert process.code == 2
         assert process.log.splitlines()[-1].startswith("error: --job: animate runs in one process; start it once; ")
     assert not list(tmp_path.iterdir())
-
-
-def test_processes_of_different_configs_are_refused(config, tmp_path):
-    port = process_groups.free_port()
-    started = []
-    for index in range(2):
-        flags = [f"--coordinator_address=localhost:{port}", "--num_processes=2", f"--process_id={index}"]
-        arguments = tiny_runs.arguments(config(train__seed=index), tmp_path / "run")
-        started += process_groups.start([*arguments, *flags], processes=1, devices=1)
-    ended = process_groups.ended(started)
-    assert ended[1].code == 2
-    assert "error: --config: gives a config another than that of process 0; start all" in ended[1].log
-    assert ended[0].code != 0
 
 
 def test_processes_that_never_come_are_told_of(config, tmp_path, environment):
