@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging as std_logging
 import math
 import os
 import pathlib
@@ -289,3 +290,4 @@ def _quiet_leftovers() -> None:
 
     hook.quiet = True  # pyright: ignore[reportFunctionMemberAccess]
     sys.unraisablehook = hook
+    std_logging.getLogger("asyncio").addFilter(lambda record: "never retrieved" not in record.getMessage())

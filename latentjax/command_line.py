@@ -14,6 +14,8 @@ from typing import NoReturn
 from latentjax import preemption
 from latentjax.errors import InputError
 
+STOPPED = 75  # EX_TEMPFAIL
+
 
 class Parser(argparse.ArgumentParser):
     """Flags that may not be abbreviated, with --debug; errors name the flag in the house's one line."""
@@ -47,11 +49,21 @@ def run(command: Callable[[list[str]], None]) -> int:
         return 2
     except KeyboardInterrupt as stopped:
         print(f"{printable(str(stopped)) or 'stopped'}; run the same command again to go on", file=sys.stderr)
-        return 75
+        return STOPPED
     except BrokenPipeError:
         # the reader has seen enough, as in `| head`; nothing may be flushed into the pipe at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def process(main: Callable[[], int]) -> NoReturn:
+    """The whole of a process: `main`, which calls `run`, and the exit with its code."""
+    with preemption.listening(to_the_end=True):
+        try:
+            code = main()
+        except KeyboardInterrupt:
+            code = STOPPED
+    sys.exit(code)
 
 
 def printable(text: str) -> str:

@@ -3,7 +3,8 @@
 import pathlib
 import resource
 import time
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 import jax
 from absl import logging
@@ -13,6 +14,7 @@ from latentjax.files import write_json
 
 EVERY = 30.0  # seconds
 GIB = 2**30
+T = TypeVar("T")
 
 
 class Heartbeat:
@@ -44,6 +46,12 @@ class Heartbeat:
         if distributed.is_primary() and time.monotonic() - self._told > EVERY:
             self._told = time.monotonic()
             self.tell()
+
+    def along(self, items: Iterable[T]) -> Iterator[T]:
+        """The same items, with a beat after each."""
+        for count, item in enumerate(items, self.step + 1):
+            yield item
+            self.beat(count)
 
     def tell(self) -> None:
         """Writes heartbeat.json, and the line."""

@@ -48,8 +48,12 @@ def _count(signals: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[None]:
-    """A command: its handlers are installed, in the main thread; elsewhere, and within another one, nothing is."""
+def listening(*, to_the_end: bool = False) -> Iterator[None]:
+    """A command: its handlers are installed, in the main thread; elsewhere, and within another one, nothing is.
+
+    Args:
+        to_the_end: the process ends with it, and a signal that comes later has nothing left to stop.
+    """
     within = signal.getsignal(signal.SIGTERM) is _on_signal
     if within or threading.current_thread() is not threading.main_thread():
         yield
@@ -63,7 +67,7 @@ def listening() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if to_the_end else handler)
         signal.set_wakeup_fd(wakeup)
         told.close()  # which ends the thread
 

@@ -50,7 +50,7 @@ def begun(command: list[str]) -> dict[str, Any]:
 
 
 def goodput(starts: list[dict[str, Any]]) -> Goodput:
-    """Of all starts that trained.
+    """Of all starts that trained, the last one until now.
 
     A start took `seconds` for the steps after `from_step` up to `step`; those after the `from_step` of the next start
     were lost with it, and so was all its time besides: imports, compilation, restoring, saving at the end.
@@ -62,5 +62,5 @@ def goodput(starts: list[dict[str, Any]]) -> Goodput:
         kept = min(last, trained[i + 1]["from_step"]) if i + 1 < len(trained) else last
         if last > first:
             useful += start.get("seconds", 0.0) * max(0, kept - first) / (last - first)
-    whole = sum(start.get("ended", start["began"]) - start["began"] for start in trained)
+    whole = sum(start.get("ended", time.time()) - start["began"] for start in trained)
     return Goodput(len(trained), whole, min(useful, whole))

@@ -34,6 +34,14 @@ def test_it_tells_every_half_minute(tmp_path, clock, caplog):
     assert json.loads((tmp_path / "heartbeat.json").read_text()) == record
 
 
+def test_it_beats_along_with_items(tmp_path, clock):
+    heart = Heartbeat(tmp_path, "seed0", "images", 1, 0, 3)
+    for _ in heart.along("abc"):
+        clock[0] += 20
+    record = json.loads((tmp_path / "heartbeat.json").read_text())
+    assert (record["doing"], record["step"], record["images_per_second"]) == ("seed0", 2, 2 / 40)
+
+
 def test_the_fullest_device_is_told():
     class Device:
         def __init__(self, used):

@@ -138,6 +138,14 @@ def test_handlers_are_those_of_the_command_alone():
         signal.raise_signal(signal.SIGINT)
 
 
+def test_when_all_is_done_a_signal_stops_nothing():
+    code = (
+        "import os, signal, sys; from latentjax import command_line; import atexit; "
+        "atexit.register(os.kill, os.getpid(), signal.SIGTERM); command_line.process(lambda: 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tiny_runs.ROOT, check=False).returncode == 0
+
+
 def test_in_a_thread_nothing_is_installed():
     before = signal.getsignal(signal.SIGTERM)
     with ThreadPoolExecutor(1) as pool:

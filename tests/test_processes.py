@@ -72,6 +72,7 @@ def agree(one: pathlib.Path, other: pathlib.Path) -> None:
     np.testing.assert_allclose(list(losses[0].values()), list(losses[1].values()), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_killed_job_of_two_goes_on_to_what_one_process_learns(together, config, tmp_path):
     steps = tiny_runs.metrics(together)[-1]["step"]
     assert steps > 5
@@ -82,6 +83,7 @@ def test_a_killed_job_of_two_goes_on_to_what_one_process_learns(together, config
     assert json.loads((together / "run.json").read_text())["processes"] == 2
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_two_processes_goes_on_in_one_and_back(alone, config, tmp_path):
     workdir = tmp_path / "run"
     for reached, (count, devices) in {5: (2, 2), 10: (1, 1), 15: (2, 1), 20: (1, 4)}.items():
@@ -90,6 +92,7 @@ def test_a_checkpoint_of_two_processes_goes_on_in_one_and_back(alone, config, tm
     agree(alone, workdir)
 
 
+@pytest.mark.slow
 def test_sixty_four_latents_have_one_summary(alone, config, tmp_path):
     """The same program on each device, so that not a bit differs; each strip is written by the first process alone."""
     found = {}
@@ -103,6 +106,21 @@ def test_sixty_four_latents_have_one_summary(alone, config, tmp_path):
     for name in ("summary.json", "scores.csv", "manifest.jsonl"):
         assert (found["one"] / name).read_bytes() == (found["two"] / name).read_bytes(), name
     assert len((found["two"] / "strips.jsonl").read_text().splitlines()) == 64
+
+
+@pytest.mark.slow
+def test_a_comparison_of_several_ways_is_the_same(alone, config, tmp_path):
+    runs = ("learned", "ascent", "sefa", "random")
+    fields = {"evaluate__runs": runs, "evaluate__count": 8, "evaluate__ascent_steps": 2, "evaluate__components": 3}
+    found = {}
+    for name, (count, devices) in {"one": (1, 4), "two": (2, 2)}.items():
+        workdir = shutil.copytree(alone, tmp_path / name)
+        ended = process_groups.run(tiny_runs.arguments(config(**fields), workdir, "evaluate"), count, devices)
+        assert [process.code for process in ended] == [0] * count, ended[0].log
+        found[name] = json.loads((workdir / "evaluation" / "sampled-compared" / "summary.json").read_text())
+    for run in runs:
+        scores = [found[name]["runs"][run]["score"]["mean"] for name in found]
+        np.testing.assert_allclose(*scores, atol=ROUNDING, err_msg=run)
 
 
 def test_images_are_shared_out_and_none_is_made_twice(alone, config, tmp_path):
@@ -122,7 +140,7 @@ def test_images_are_shared_out_and_none_is_made_twice(alone, config, tmp_path):
     assert (found["one"] / "manifest.jsonl").read_bytes() == (found["two"] / "manifest.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("which", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_signal_to_one_process_saves_the_same_step_on_both(config, which, tmp_path):
     started = process_groups.start(tiny_runs.arguments(config(train__num_steps=100_000), tmp_path / "run"))
     while process_groups.step_reached(tmp_path / "run") < 5:
@@ -169,12 +187,17 @@ def test_checkpoints_on_two_disks_are_refused(config, tmp_path):
 
 @pytest.mark.slow
 def test_with_checkpoints_in_one_place_the_first_machine_has_logs_and_pictures(alone, config, tmp_path):
-    fields = {"checkpoints__folder": str(tmp_path / "bucket"), "evaluate__after_train": True}
+    fields = {
+        "checkpoints__folder": str(tmp_path / "bucket"),
+        "evaluate__after_train": True,
+        "train__samples_every": 10,
+    }
     for _ in range(2):  # a finished run started again has nothing to do
         assert [process.code for process in apart(config, tmp_path, **fields)] == [0, 0]
     first, second = (tmp_path / f"machine{index}" / "run" for index in range(2))
     agree(alone, first)
     assert (first / "evaluation" / "sampled-20" / "index.html").exists()
+    assert len(list((first / "samples").iterdir())) == 2
     assert {path.name for path in second.iterdir()} <= {"config.json", ".lock"}
 
 

@@ -29,6 +29,13 @@ def test_a_start_that_saved_nothing_counts_for_nothing():
     assert found.useful == pytest.approx(90.0)
 
 
+def test_the_start_that_is_not_over_counts_until_now(monkeypatch):
+    monkeypatch.setattr(starts.time, "time", lambda: 300.0)
+    running = start(200, None, 50, 90, 60.0)
+    del running["ended"]
+    assert starts.goodput([start(0, 100, 0, 50, 80.0), running]) == (2, 200.0, 140.0)
+
+
 def test_starts_of_other_jobs_are_left_out():
     assert starts.goodput([{"began": 0, "ended": 50}]) == (0, 0, 0.0)
     assert starts.goodput([]).share == 0.0

@@ -109,9 +109,9 @@ def run(bench: Workbench) -> None:
         for each, direction in parts:  # what was fitted is kept before the first picture is made
             each.evaluation.open(each.params, direction, each.folder(direction))
         for each, direction in parts:
-            facts, records = each.evaluation.fill(each.params, direction, each.folder(direction))
+            filled = each.evaluation.fill(each.params, direction, each.folder(direction))
             if distributed.is_primary():
-                evaluation.report(each.folder(direction), facts, records, page=False)
+                evaluation.report(each.folder(direction), filled.facts, filled.records, page=False)
         if not distributed.is_primary():
             return
         folders = {each.name(direction): each.folder(direction) for each, direction in parts}

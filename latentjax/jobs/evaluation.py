@@ -5,7 +5,7 @@ import json
 import pathlib
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ from latentjax import distributed, latents, networks, pictures, precision, space
 from latentjax.config_checks import METHODS
 from latentjax.errors import InputError
 from latentjax.files import told
+from latentjax.heartbeat import Heartbeat
 from latentjax.jobs import methods
 from latentjax.jobs.samples import Samples
 from latentjax.jobs.sweep import Measures, Sweep
@@ -32,6 +33,14 @@ PREVIEWS = 4  # strips drawn while training
 # what a direction that is fitted to samples depends on, beside the run's own config
 FITTED = ("arithmetic", "svm", "pca", "sefa")
 FITTED_BY = ("method", "seed", "strength", "components", "arithmetic_count", "arithmetic_share")
+
+
+class Filled(NamedTuple):
+    """A folder with all its strips."""
+
+    facts: dict[str, Any]
+    records: list[dict[str, Any]]  # of all strips, on the primary process
+    made: int  # strips that it lacked before
 
 
 class Evaluation:
@@ -87,9 +96,13 @@ class Evaluation:
         for direction in self.directions:
             folder = self.folder(step, direction, untrained=untrained)
             with told(folder):
-                facts, records = self.fill(params, direction, folder)
-                if distributed.is_primary():
-                    log_result(folder, report(folder, facts, records))
+                filled = self.fill(params, direction, folder)
+                if not distributed.is_primary():
+                    continue
+                if not filled.made and all((folder / name).exists() for name in ("index.html", "summary.json")):
+                    logging.info("nothing is missing; look at %s", folder / "index.html")
+                else:
+                    log_result(folder, report(folder, filled.facts, filled.records))
 
     def open(self, params: Any, direction: int, folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """Makes a folder and keeps in it what moves the latents; its facts, and the records of strips that are there.
@@ -107,8 +120,8 @@ class Evaluation:
             keep(folder / "transformer", self.transformer, params)
         return facts, records
 
-    def fill(self, params: Any, direction: int, folder: pathlib.Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """Makes the strips that a folder lacks; its facts, and the records of all its strips.
+    def fill(self, params: Any, direction: int, folder: pathlib.Path) -> Filled:
+        """Makes the strips that a folder lacks.
 
         All processes compute them; the primary one writes, and has the records.
 
@@ -122,16 +135,19 @@ class Evaluation:
         missing = [strip for strip, there in zip(self.strips, known, strict=True) if not there]
         if not distributed.is_primary():
             collections.deque(self.sweep(params, missing, direction), maxlen=0)
-            return facts, []
+            return Filled(facts, [], len(missing))
         self._check_space(folder, len(missing))
         if len(missing) < len(self.strips):
             logging.info("%s: %d of %d strips are there", folder, len(self.strips) - len(missing), len(self.strips))
-        drawn = self._draw(params, direction, missing, folder)
-        for record in tqdm(drawn, total=len(missing), unit=" strips", desc=folder.name):
+        drawn = tqdm(
+            self._draw(params, direction, missing, folder), total=len(missing), unit=" strips", desc=folder.name
+        )
+        heart = Heartbeat(self.bench.folder.path, folder.name, "strips", 1, 0, len(missing))
+        for record in heart.along(bar):
             records[record["file"]] = record
         ordered = [records[strip.file] for strip in self.strips]
         write_strips(folder, ordered)
-        return facts, ordered
+        return Filled(facts, ordered, len(missing))
 
     def _check_space(self, folder: pathlib.Path, count: int) -> None:
         """Tells what `count` strips will take.

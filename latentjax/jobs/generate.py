@@ -15,6 +15,7 @@ from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.files import told
 from latentjax.generated import GeneratedSet, Picture
+from latentjax.heartbeat import Heartbeat
 from latentjax.jobs import methods, replay
 from latentjax.jobs.imaging import Imaging
 from latentjax.jobs.workbench import Studio, prepare_studio
@@ -153,7 +154,8 @@ def fill(target: GeneratedSet, generation: Generation) -> str:
         made = generation.images(generation.pictures(missing))
         hidden = target.process > 0
         bar = tqdm(made, total=len(missing), unit=" images", desc=folder.name, disable=hidden)
-        target.write(bar, 4 * generation.batch)
+        heart = Heartbeat(generation.studio.folder.path, folder.name, "images", 1, 0, len(missing))
+        target.write(heart.along(bar), 4 * generation.batch)
     if target.manifest.exists():
         logging.info("nothing is missing; look at %s", target.overview)
     elif target.finish():
