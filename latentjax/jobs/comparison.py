@@ -12,7 +12,8 @@ from absl import logging
 from latentjax import distributed, latents
 from latentjax.errors import InputError
 from latentjax.files import told
-from latentjax.jobs.evaluation import FITTED, Evaluation, folder_of, transformer_of
+from latentjax.jobs.evaluation import Evaluation, folder_of
+from latentjax.jobs.kept import FITTED, transformer_of
 from latentjax.jobs.samples import Samples
 from latentjax.jobs.sweep import Measures
 from latentjax.jobs.workbench import Workbench

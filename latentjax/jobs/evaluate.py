@@ -5,7 +5,8 @@ import jax
 from latentjax import distributed
 from latentjax.config import ConfigDict
 from latentjax.jobs import comparison
-from latentjax.jobs.evaluation import Evaluation, folder_of, transformer_of
+from latentjax.jobs.evaluation import Evaluation, folder_of
+from latentjax.jobs.kept import transformer_of
 from latentjax.jobs.workbench import prepare
 from latentjax.run_folder import job
 

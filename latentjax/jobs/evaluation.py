@@ -7,19 +7,18 @@ import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from absl import logging
 from tqdm import tqdm
 
 from latentjax import config as configs
-from latentjax import distributed, latents, networks, pictures, precision, space, weights
+from latentjax import distributed, latents, networks, pictures, precision, space
 from latentjax.config_checks import METHODS
 from latentjax.errors import InputError
 from latentjax.files import told
 from latentjax.heartbeat import Heartbeat
 from latentjax.jobs import methods
-from latentjax.jobs.samples import Samples
+from latentjax.jobs.kept import keep
 from latentjax.jobs.sweep import Measures, Sweep
 from latentjax.jobs.workbench import Workbench
 from latentjax.networks import identity_of
@@ -27,12 +26,8 @@ from latentjax.overlap import in_threads
 from latentjax.report import strips as written
 from latentjax.report.evaluation import finished_strips, log_result, open_folder, report, write_strips
 from latentjax.report.strips import Strip, Swept
-from latentjax.run_folder import refuse_other_facts
 
 PREVIEWS = 4  # strips drawn while training
-# what a direction that is fitted to samples depends on, beside the run's own config
-FITTED = ("arithmetic", "svm", "pca", "sefa")
-FITTED_BY = ("method", "seed", "strength", "components", "arithmetic_count", "arithmetic_share")
 
 
 class Filled(NamedTuple):
@@ -139,9 +134,8 @@ class Evaluation:
         self._check_space(folder, len(missing))
         if len(missing) < len(self.strips):
             logging.info("%s: %d of %d strips are there", folder, len(self.strips) - len(missing), len(self.strips))
-        drawn = tqdm(
-            self._draw(params, direction, missing, folder), total=len(missing), unit=" strips", desc=folder.name
-        )
+        drawn = self._draw(params, direction, missing, folder)
+        bar = tqdm(drawn, total=len(missing), unit=" strips", desc=folder.name)
         heart = Heartbeat(self.bench.folder.path, folder.name, "strips", 1, 0, len(missing))
         for record in heart.along(bar):
             records[record["file"]] = record
@@ -239,34 +233,6 @@ class Evaluation:
             **self.sweep.measures.facts,
             **origins,
         }
-
-
-def keep(folder: pathlib.Path, transformer: networks.LatentTransformer, params: Any) -> None:
-    """Keeps what moved the latents beside their pictures: a transformer folder."""
-    if not folder.exists():
-        arrays = jax.device_get(weights.named(params))
-        weights.save(folder, arrays, transformer.kind, transformer.config, transformer.source)
-
-
-def transformer_of(
-    bench: Workbench, folder: pathlib.Path, samples: Samples | None = None
-) -> networks.LatentTransformer | None:
-    """What evaluate.method says; a direction that was fitted for this folder before is taken from it.
-
-    Args:
-        bench: the job's tools.
-        folder: of the evaluation.
-        samples: what is scored for directions, see `methods.transformer_of`.
-
-    Raises:
-        InputError: there is none, or an input is wrong.
-    """
-    settings, header, kept = bench.config.evaluate, folder / "evaluation.json", folder / "transformer"
-    if settings.method in FITTED and not settings.plus and header.exists() and kept.exists():
-        known = refuse_other_facts(header, {}, "--config.evaluate.name").get("evaluate")
-        if isinstance(known, dict) and all(known.get(field) == settings[field] for field in FITTED_BY):
-            return networks.load_transformer(kept)
-    return methods.transformer_of(bench, samples=samples)
 
 
 def folder_of(bench: Workbench, step: int | None = None, made: str = "") -> pathlib.Path:

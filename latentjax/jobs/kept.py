@@ -1,0 +1,44 @@
+"""What moves an evaluation's latents, kept beside its pictures: a direction that was fitted is not fitted twice."""
+
+import pathlib
+from typing import Any
+
+import jax
+
+from latentjax import networks, weights
+from latentjax.jobs import methods
+from latentjax.jobs.samples import Samples
+from latentjax.jobs.workbench import Workbench
+from latentjax.run_folder import refuse_other_facts
+
+# what a direction that is fitted to samples depends on, beside the run's own config
+FITTED = ("arithmetic", "svm", "pca", "sefa")
+FITTED_BY = ("method", "seed", "strength", "components", "arithmetic_count", "arithmetic_share")
+
+
+def keep(folder: pathlib.Path, transformer: networks.LatentTransformer, params: Any) -> None:
+    """Keeps what moved the latents beside their pictures: a transformer folder."""
+    if not folder.exists():
+        arrays = jax.device_get(weights.named(params))
+        weights.save(folder, arrays, transformer.kind, transformer.config, transformer.source)
+
+
+def transformer_of(
+    bench: Workbench, folder: pathlib.Path, samples: Samples | None = None
+) -> networks.LatentTransformer | None:
+    """What evaluate.method says; a direction that was fitted for this folder before is taken from it.
+
+    Args:
+        bench: the job's tools.
+        folder: of the evaluation.
+        samples: what is scored for directions, see `methods.transformer_of`.
+
+    Raises:
+        InputError: there is none, or an input is wrong.
+    """
+    settings, header, kept = bench.config.evaluate, folder / "evaluation.json", folder / "transformer"
+    if settings.method in FITTED and not settings.plus and header.exists() and kept.exists():
+        known = refuse_other_facts(header, {}, "--config.evaluate.name").get("evaluate")
+        if isinstance(known, dict) and all(known.get(field) == settings[field] for field in FITTED_BY):
+            return networks.load_transformer(kept)
+    return methods.transformer_of(bench, samples=samples)
