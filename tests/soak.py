@@ -1,14 +1,17 @@
 """python -m tests.soak: a long run with many restarts: memory stays flat, and most of the time goes into steps.
 
 The demo learns for 2,000 steps and is stopped by SIGTERM every 200; the same command goes on. The memory of each
-process is looked at twice a second. It is flat where the last quarter of a start's steps takes at most 5 % more than
-its first half, and the last start at most 5 % more than the second.
+process is looked at twice a second. What one start takes differs by some 10 % from the next, and pictures are drawn in
+between; so it is flat where the last quarter of the steps takes at most 5 % more than the first half in the median
+start, and where the later half of the starts takes at most 5 % more than the earlier, the first aside, which compiles.
 """
 
 import argparse
 import json
+import math
 import pathlib
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +25,7 @@ from tests import tiny_runs
 from tests.process_groups import step_reached
 
 DEMO = ["--config=configs/demo.py", "--config.evaluate.before_train=false", "--config.evaluate.after_train=false"]
-MORE = 1.05  # that memory may grow by: what the allocator keeps differs from start to start
+MORE = 1.05  # that memory may grow by
 
 
 class Start(NamedTuple):
@@ -45,9 +48,10 @@ class Start(NamedTuple):
         return max(used for _, used in self.seen)
 
     @property
-    def flat(self) -> bool:
-        """Whether it took no more at its end than in its middle."""
-        return self.memory(0.75, 1) <= MORE * self.memory(0, 0.5)
+    def growth(self) -> float:
+        """What it took at the end, as a share of what it took before; nan for a start of a few steps."""
+        before, end = self.memory(0, 0.5), self.memory(0.75, 1)
+        return end / before if before and end else math.nan
 
 
 def memory_of(process: subprocess.Popen) -> float | None:
@@ -104,9 +108,13 @@ def wrong(found: list[Start], steps: int) -> list[str]:
     said = []
     if found[-1].code != 0 or found[-1].last != steps:
         said.append(f"ended with exit code {found[-1].code} at step {found[-1].last}")
-    said += [f"start {i}: it took more memory at its end" for i, each in enumerate(found, 1) if not each.flat]
-    if len(found) > 2 and found[-1].most > MORE * found[1].most:
-        said.append("the last start took more memory than the second")
+    growth = [each.growth for each in found if not math.isnan(each.growth)]
+    if growth and statistics.median(growth) > MORE:
+        said.append(f"the median start took {statistics.median(growth):.2f} times as much memory at its end")
+    most = [each.most for each in found[1:]]
+    half = len(most) // 2
+    if half and statistics.median(most[-half:]) > MORE * statistics.median(most[:half]):
+        said.append("the later starts took more memory than the earlier")
     return said
 
 
