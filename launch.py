@@ -22,6 +22,7 @@ import argparse
 import importlib
 import sys
 import time
+import traceback
 
 from absl import logging
 
@@ -93,7 +94,11 @@ def run(arguments: list[str]) -> None:
 
 def main() -> int:
     """Returns the exit code, see the module's docstring."""
-    code = command_line.run(run)
+    try:
+        code = command_line.run(run)
+    except Exception:
+        traceback.print_exc()
+        code = 1
     if processes := sys.modules.get("latentjax.processes"):
         processes.leave(code)
     return code

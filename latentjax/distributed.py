@@ -121,15 +121,17 @@ def told_by_primary(array: np.ndarray) -> np.ndarray:
     return array if jax.process_count() == 1 else np.asarray(multihost_utils.broadcast_one_to_all(array))
 
 
-def refuse_other_input(text: str, where: str, what: str) -> None:
+def refuse_other_input(text: str, where: str) -> None:
     """Processes that were started with different input would not compute one thing.
 
     Raises:
-        InputError: `text` is not the primary's.
+        InputError: on all of them, where `text` differs from one to another.
     """
-    mine = np.array(zlib.crc32(text.encode()), np.uint32)
-    if told_by_primary(mine) != mine:
-        raise InputError(where, f"{what} another than that of process 0", "start all processes with the same command")
+    if jax.process_count() == 1:
+        return
+    found = multihost_utils.process_allgather(np.array(zlib.crc32(text.encode()), np.uint32))
+    if (found != found[0]).any():
+        raise InputError(where, "is not the same for all processes", "start all of them with the same command")
 
 
 def refuse_unshared(folder: pathlib.Path, todo: str) -> None:

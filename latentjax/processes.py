@@ -6,6 +6,7 @@ import logging as std_logging
 import os
 import re
 import sys
+import threading
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -19,6 +20,8 @@ FLAGS = ("coordinator_address", "num_processes", "process_id")
 LOST = jax.errors.JaxRuntimeError  # what JAX raises when an exchange between processes breaks off
 JOINING = 300  # seconds that the others may take to start
 SILENCE = 30  # seconds without a sign of life after which a process counts as lost
+# seconds at the end: a share of pictures may take far longer than another's; a stop is at the same step
+WAITING = {0: 7 * 86_400, 75: 60}
 # jobs whose processes share the work
 SHARED = ("train", "evaluate", "generate", "train_assessor")
 
@@ -84,19 +87,36 @@ def join(given: dict[str, Any], platform: str, job: str) -> None:
     # its C++ handler would take the place of ours, which a second signal ends at once
     jax.config.update("jax_enable_preemption_service", False)
     std_logging.getLogger("jax").setLevel("WARNING")
+    # XLA ends the process by a crash when its own time is over
+    giving_up = threading.Timer(JOINING, give_up, [found])
+    giving_up.start()
     try:
-        jax.distributed.initialize(**found._asdict(), initialization_timeout=JOINING, heartbeat_timeout_seconds=SILENCE)
+        jax.distributed.initialize(
+            **found._asdict(), initialization_timeout=JOINING + 60, heartbeat_timeout_seconds=SILENCE
+        )
     except (ValueError, RuntimeError) as error:
         if isinstance(error, ValueError) and found == Place() and not _in_cluster():
             logging.info("this TPU's machine tells of no others: one process")
             return
-        told = str(error).splitlines()[0][:160]
-        where = f"--{FLAGS[0]}" if found.coordinator_address else "jax.distributed"
-        todo = "start every process within five minutes, with the address of process 0 that all can reach"
-        raise InputError(where, f"the processes of this job do not find each other ({told})", todo) from error
+        raise not_found(found, str(error).splitlines()[0][:160]) from error
+    finally:
+        giving_up.cancel()
     distributed.start(platform)
     if jax.process_count() > 1 and job not in SHARED:
         raise InputError("--job", f"{job} runs in one process", f"start it once; several share {', '.join(SHARED)}")
+
+
+def not_found(asked: Place, why: str) -> InputError:
+    """The others are not there."""
+    where = f"--{FLAGS[0]}" if asked.coordinator_address else "jax.distributed"
+    todo = "start every process within five minutes, with the address of process 0 that all can reach"
+    return InputError(where, f"the processes of this job do not find each other ({why})", todo)
+
+
+def give_up(asked: Place) -> None:
+    """Ends the process, whose main thread waits for the others."""
+    print(f"error: {not_found(asked, f'after {JOINING} s not all are there')}", file=sys.stderr, flush=True)
+    os._exit(2)
 
 
 def refuse_unless_lost(error: Exception) -> NoReturn:
@@ -113,19 +133,18 @@ def refuse_unless_lost(error: Exception) -> NoReturn:
 
 
 def leave(code: int) -> None:
-    """Leaves the others in order, where all come to their end.
+    """Leaves the others in order, and ends the process, where there are any.
 
-    A process that fails goes at once: the others notice, where waiting for them would be for ever.
+    One that fails waits only for those that fail alike: the others notice, and waiting for them would be for ever.
     """
     if not jax.distributed.is_initialized():
         return
     sys.stdout.flush()
     sys.stderr.flush()
-    if code in (0, 75) and jax.process_count() > 1:
+    if jax.process_count() > 1:
         try:
-            # one may have a share of pictures to make that takes far longer than another's
-            distributed.wait_for_all("the end", timeout=7 * 86_400 if code == 0 else 60)
+            distributed.wait_for_all("the end", timeout=WAITING.get(code, 5))
             jax.distributed.shutdown()
         except RuntimeError:
-            os._exit(75)
+            code = code or 75
     os._exit(code)

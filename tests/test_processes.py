@@ -1,7 +1,6 @@
 """Two processes of two devices each: the same run, resumed by any number of them, evaluated and written once."""
 
 import json
-import os
 import pathlib
 import shutil
 import signal
@@ -169,10 +168,9 @@ def apart(config, folder: pathlib.Path, **fields) -> list[process_groups.Ended]:
 
 def test_processes_of_different_configs_are_refused(config, tmp_path):
     seeds = [1, 0]
-    first, second = apart(lambda: config(train__seed=seeds.pop()), tmp_path)
-    assert first.code != 0
-    assert second.code == 2
-    assert "error: --config: gives a config another than that of process 0; start all" in second.log
+    for process in apart(lambda: config(train__seed=seeds.pop()), tmp_path):
+        assert process.code == 2, process.log
+        assert process.log.splitlines()[-1].startswith("error: --config: is not the same for all processes; start all")
 
 
 def test_checkpoints_on_two_disks_are_refused(config, tmp_path):
@@ -269,9 +267,20 @@ def test_a_job_for_one_process_says_so(config, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_processes_that_never_come_are_told_of(config, tmp_path, environment):
-    environment.setattr(processes, "JOINING", 1)
-    environment.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
-    given = (f"localhost:{process_groups.free_port()}", "2", "1")
-    with pytest.raises(InputError, match=r"^--coordinator_address: the processes of this job do not find each other"):
-        processes.join(dict(zip(processes.FLAGS, given, strict=True)), "cpu", "train")
+LONELY = """
+import sys
+from latentjax import command_line, processes
+processes.JOINING = 2
+command_line.run(lambda words: processes.join(dict(zip(processes.FLAGS, words)), "cpu", "train"))
+"""
+
+
+@pytest.mark.parametrize("index", ["0", "1"])
+def test_processes_that_never_come_are_told_of(index):
+    ended = tiny_runs.python(LONELY, f"localhost:{process_groups.free_port()}", "2", index)
+    assert ended.returncode == 2
+    said = (
+        "error: --coordinator_address: the processes of this job do not find each other (after 2 s not all are there)"
+    )
+    assert ended.stderr.splitlines()[-1].startswith(said)
+    assert "Traceback" not in ended.stderr

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from flax import nnx
 
@@ -10,6 +11,7 @@ from latentjax.assessor_objective import Recipe
 from latentjax.assessors.efficientnet import VARIANTS
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
+from latentjax.run_folder import RunFolder
 
 
 class Student(NamedTuple):
@@ -32,6 +34,21 @@ class Student(NamedTuple):
     statistics: Any
     recipe: Recipe
     sha256: str
+
+
+class Lesson(NamedTuple):
+    """The job's tools."""
+
+    config: ConfigDict
+    folder: RunFolder
+    mesh: jax.sharding.Mesh
+    examples: data.Set
+    student: Student
+
+    @property
+    def image_size(self) -> int:
+        """Side of the network's input in pixels."""
+        return self.student.config["image_size"]
 
 
 def network_config(config: ConfigDict, start: networks.Assessor | None, outputs: int) -> dict[str, Any]:

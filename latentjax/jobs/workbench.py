@@ -167,7 +167,7 @@ def prepare_studio(config: configs.ConfigDict, workdir: str, *, local: bool = Fa
     kinds = ", ".join(sorted({device.device_kind for device in mesh.devices.flat}))
     others = f", process {jax.process_index()} of {jax.process_count()}" if jax.process_count() > 1 else ""
     logging.info("%d device(s): %s%s", mesh.size, kinds, others)
-    distributed.refuse_other_input(configs.digest(config), "--config", "gives a config")
+    distributed.refuse_other_input(configs.digest(config), "--config")
     return Studio(config, folder, mesh, generator, classes)
 
 
