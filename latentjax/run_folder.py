@@ -135,11 +135,13 @@ class RunFolder:
                 raise InputError(self.path, what, "name another --workdir, or put the old weights back")
 
     def write_run(self, **facts: Any) -> None:
-        """run.json: what this start runs on, and all starts."""
+        """run.json: what this start runs on, and all starts; checksums that are not given stay."""
         if not distributed.is_primary():
             return
         self.starts = self.starts or [*starts.known(self.path), starts.begun(sys.argv)]
+        before = starts.read(self.path / "run.json")
         self._run = {
+            **{name: value for name, value in before.items() if name.endswith("_sha256")},
             "command": sys.argv,
             "config_sha256": configs.digest(self.config),
             "python": platform.python_version(),

@@ -24,17 +24,17 @@ class Goodput(NamedTuple):
 
 def known(folder: pathlib.Path) -> list[dict[str, Any]]:
     """The starts before this one; one that was killed ended, as far as is known, at its last heartbeat."""
-    record = _read(folder / "run.json")
+    record = read(folder / "run.json")
     starts = [start for start in record.get("starts", []) if isinstance(start, dict)]
     if starts and "ended" not in starts[-1]:
-        heartbeat = _read(folder / "heartbeat.json")
+        heartbeat = read(folder / "heartbeat.json")
         ours = heartbeat.get("time", 0) >= starts[-1].get("began", 0) and heartbeat.get("doing") == "train"
         last = {"ended": heartbeat["time"], "step": heartbeat["step"], "seconds": heartbeat["seconds"]} if ours else {}
         starts[-1] = {**starts[-1], "ended": starts[-1].get("began"), "how": "killed", **last}
     return starts[-KEPT:]
 
 
-def _read(file: pathlib.Path) -> dict[str, Any]:
+def read(file: pathlib.Path) -> dict[str, Any]:
     """A JSON object; empty where there is none, or a damaged one: it is only for the record."""
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))

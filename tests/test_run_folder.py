@@ -141,3 +141,12 @@ def test_run_json_tells_what_the_run_ran_on(workdir):
     assert record["devices"]
     assert record["command"]
     assert set(record["git_revision"]) <= set("0123456789abcdef")
+
+
+def test_a_later_job_does_not_forget_the_weights_of_the_run(workdir):
+    RunFolder(str(workdir), default.get_config()).write_run(generator_sha256="abc", mesh={"data": 1})
+    RunFolder(str(workdir), default.get_config()).write_run(mesh={"data": 2})
+    record = json.loads((workdir / "run.json").read_text())
+    assert (record["generator_sha256"], record["mesh"], len(record["starts"])) == ("abc", {"data": 2}, 2)
+    with pytest.raises(InputError, match="was made with another generator"):
+        RunFolder(str(workdir), default.get_config()).refuse_other_weights(generator_sha256="other")

@@ -27,6 +27,6 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     evaluation, params = Evaluation(bench, transformer), transformer.state if transformer else None
     evaluation.check(params, step)
     bench.create()
-    bench.folder.write_run(**bench.sha256, mesh=dict(bench.mesh.shape))
+    bench.folder.write_run(mesh=dict(bench.mesh.shape))
     evaluation.run(jax.device_put(params, distributed.replicated(bench.mesh)), step)
     return f"{len(evaluation.strips)} strips evaluated"
