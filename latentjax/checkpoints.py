@@ -6,8 +6,9 @@ import logging as std_logging
 import math
 import os
 import pathlib
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -17,8 +18,10 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
-from latentjax import distributed, preemption, remote
+from latentjax import checkpoint_folder, distributed, preemption, remote
+from latentjax.checkpoint_folder import first_line
 from latentjax.errors import InputError
+from latentjax.preemption import Stopped
 
 SHARE = "set --config.checkpoints.folder to one that all share, or to gs://BUCKET/FOLDER"
 DAMAGED = "damaged"  # sub-folder of steps that could not be read
@@ -44,11 +47,6 @@ def digest(leaves: dict[str, Any]) -> str:
     return sha.hexdigest()
 
 
-def first_line(error: BaseException) -> str:
-    """What an exception says, on one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
 class LowestLoss(checkpoint_managers.PreservationPolicy):
     """Keeps the step with the lowest loss, the newest of equals; unlike Orbax's own it survives an unreadable loss."""
 
@@ -67,6 +65,13 @@ class Restored(NamedTuple):
     step: int
     state: Any
     log: dict[str, Any]  # what `save` was given
+
+
+class Plan(NamedTuple):
+    """A step that can be read, as far as its descriptions tell."""
+
+    record: dict[str, Any]
+    shapes: dict[str, Any]
 
 
 class Checkpoints:
@@ -95,15 +100,13 @@ class Checkpoints:
             cleanup_tmp_directories=True,  # what a killed process was at
             lightweight_initialize=True,  # else one damaged loss stops it
         )
-        if remote.is_remote(self.folder):
-            remote.check_writable(self.folder)
-        else:
-            with self._opening():
+        if not remote.is_remote(self.folder):
+            with checkpoint_folder.opening(self.folder):
                 distributed.refuse_unshared(pathlib.Path(self.folder), SHARE)
         # the handler is named because a new process could otherwise not tell what a step holds
         handler = ocp.StandardCheckpointHandler()
         _quiet_leftovers()
-        with preemption.undisturbed(), self._opening():
+        with preemption.deferred(), checkpoint_folder.opening(self.folder):
             self._manager = ocp.CheckpointManager(self.folder, item_handlers=handler, options=options)
         for step in self._manager.all_steps():
             self._best.losses[step] = self._loss_of(step)
@@ -127,23 +130,14 @@ class Checkpoints:
             self._manager.save(step, args=ocp.args.StandardSave(leaves), metrics=record)
 
     @contextmanager
-    def _opening(self) -> Iterator[None]:
-        """A folder that cannot be used is told in one line."""
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            what = f"cannot hold checkpoints ({first_line(error)})"
-            raise InputError(self.folder, what, "set --config.checkpoints.folder to a folder you can write") from error
-
-    @contextmanager
     def _told(self) -> Iterator[None]:
         """What a disk or a bucket refuses is told in one line."""
         try:
             with remote.told(self.folder) if remote.is_remote(self.folder) else nullcontext():
                 yield
-        except jax.errors.JaxRuntimeError:
-            raise  # another process was lost
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError) as error:
+            if jax.process_count() > 1 and re.search("barrier|DEADLINE|Timed out", str(error)):
+                raise Stopped(f"stopped because another process was lost ({first_line(error)})") from error
             what = f"a checkpoint could not be written ({first_line(error)})"
             todo = "mend that, and run the same command again to go on from the one before"
             raise InputError(self.folder, what, todo) from error
@@ -158,7 +152,7 @@ class Checkpoints:
         Raises:
             InputError: it could not be written.
         """
-        with preemption.undisturbed(), self._told():
+        with preemption.deferred(), self._told():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
@@ -167,7 +161,7 @@ class Checkpoints:
         Raises:
             InputError: what was being saved could not be written.
         """
-        with preemption.undisturbed(), self._told():
+        with preemption.deferred(), self._told():
             self._manager.close()
 
     def restore(self, template: Any, *, best: bool = False) -> Restored | None:
@@ -183,7 +177,7 @@ class Checkpoints:
             InputError: there are checkpoints, but none can be read, or they are another run's.
         """
         self.wait()  # what is still being saved counts
-        with preemption.undisturbed():  # Orbax would take the signal for damage
+        with preemption.deferred():  # Orbax would take the signal for damage
             return self._first_whole(template, best)
 
     def _first_whole(self, template: Any, best: bool) -> Restored | None:
@@ -191,27 +185,37 @@ class Checkpoints:
         newest_first = sorted(self._manager.all_steps(), reverse=True)
         order = sorted(newest_first, key=lambda step: self._best.losses[step]) if best else newest_first
         for step in order:
-            try:
-                found = self._restore(step, template)
-            except InputError:
-                raise
-            except Exception as error:
-                # whatever Orbax throws at a damaged step, the one before may be whole
-                reasons[step] = first_line(error)
-            else:
+            # in two parts: in the second the processes wait for each other
+            plan = self._tried(self._planned, step, template, reasons)
+            if plan is not None and (found := self._tried(self._read, step, plan, reasons)) is not None:
                 self._set_aside(reasons)
-                return found
+                state = jax.tree.unflatten(jax.tree.structure(template), (named_leaves(template) | found).values())
+                return Restored(step, state, plan.record["log"])
         if reasons:
             newest = max(reasons)
             what = f"has no checkpoint that can be read (step {newest}: {reasons[newest]})"
             raise InputError(self.folder, what, "name another --workdir, or put a good copy there")
         return None
 
-    def _restore(self, step: int, template: Any) -> Restored:
+    def _tried(self, part: Callable[[int, Any], Any], step: int, given: Any, reasons: dict[int, str]) -> Any:
+        """What a part of reading a step gives; None, with a reason, where it fails on any process."""
+        found = None
+        try:
+            found = part(step, given)
+        except (InputError, MemoryError, jax.errors.JaxRuntimeError):
+            raise
+        except Exception as error:
+            # whatever Orbax throws at a damaged step, the one before may be whole
+            reasons[step] = first_line(error)
+        if distributed.all_agree(found is not None):
+            return found
+        reasons.setdefault(step, "another process cannot read it")
+        return None
+
+    def _planned(self, step: int, template: Any) -> Plan:
         record = self._record_of(step)
         self._refuse_other_runs(step, record["identity"])
-        everything = named_leaves(template)
-        leaves = sized(everything)
+        leaves = sized(named_leaves(template))
         found = self._manager.item_metadata(step)
         if not found:
             raise ValueError("it holds no state")
@@ -224,11 +228,13 @@ class Checkpoints:
         shapes = {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding) for name, leaf in leaves.items()
         }
-        restored = dict(self._manager.restore(step, args=ocp.args.StandardRestore(shapes)))
-        if digest(restored) != record["sha256"]:
+        return Plan(record, shapes)
+
+    def _read(self, step: int, plan: Plan) -> dict[str, Any]:
+        restored = dict(self._manager.restore(step, args=ocp.args.StandardRestore(plan.shapes)))
+        if digest(restored) != plan.record["sha256"]:
             raise ValueError("its checksum does not match")
-        state = jax.tree.unflatten(jax.tree.structure(template), (everything | restored).values())
-        return Restored(step, state, record["log"])
+        return restored
 
     def _refuse_other_runs(self, step: int, known: dict[str, str]) -> None:
         """A step of another config or other weights is whole, and not this run's."""

@@ -4,6 +4,7 @@ Several processes are `jax.distributed`; `processes.py` brings them together. He
 """
 
 import functools
+import itertools
 import pathlib
 import secrets
 import zlib
@@ -105,6 +106,14 @@ def constrain(tree: Any, sharding: NamedSharding) -> Any:
     return jax.tree.map(lambda array: jax.lax.with_sharding_constraint(array, sharding), tree)
 
 
+def several() -> bool:
+    """Whether this process shares its work with others."""
+    return jax.process_count() > 1
+
+
+_barriers = itertools.count()  # the same on all processes, which wait for the same things in the same order
+
+
 def is_primary() -> bool:
     """Whether this process writes logs, pictures and all else that is written once."""
     # asking for the index would choose a platform, where nothing has yet
@@ -112,13 +121,22 @@ def is_primary() -> bool:
 
 
 def wait_for_all(what: str, timeout: int = 600) -> None:
-    """Returns when every process is here; `what` is the same for all, and the timeout in seconds."""
-    ocp.multihost.sync_global_processes(f"latentjax: {what}", timeout=timeout)
+    """Returns when every process is here; `what` is the same for all, and the timeout in seconds.
+
+    By the processes' own service: a computation on all devices would wait for ever for one that has failed.
+    """
+    wait = ocp.multihost.get_barrier_sync_fn()
+    wait(key=f"latentjax {next(_barriers)}: {what}", timeout_ms=1000 * timeout)
+
+
+def all_agree(here: bool) -> bool:
+    """Whether it is so on every process."""
+    return here if not several() else bool(multihost_utils.process_allgather(np.array(here)).all())
 
 
 def told_by_primary(array: np.ndarray) -> np.ndarray:
     """The primary's array, on every process; theirs must have its shape and dtype."""
-    return array if jax.process_count() == 1 else np.asarray(multihost_utils.broadcast_one_to_all(array))
+    return array if not several() else np.asarray(multihost_utils.broadcast_one_to_all(array))
 
 
 def refuse_other_input(text: str, where: str) -> None:
@@ -127,7 +145,7 @@ def refuse_other_input(text: str, where: str) -> None:
     Raises:
         InputError: on all of them, where `text` differs from one to another.
     """
-    if jax.process_count() == 1:
+    if not several():
         return
     found = multihost_utils.process_allgather(np.array(zlib.crc32(text.encode()), np.uint32))
     if (found != found[0]).any():
@@ -141,13 +159,13 @@ def refuse_unshared(folder: pathlib.Path, todo: str) -> None:
         InputError: a process does not see what the primary puts there.
         OSError: nothing can be put there.
     """
-    if jax.process_count() == 1:
+    if not several():
         return
     sign = folder / f".seen-{told_by_primary(np.array(secrets.randbits(32), np.uint32))}"
     if is_primary():
         folder.mkdir(parents=True, exist_ok=True)
         sign.touch()
-    wait_for_all(f"the sign {sign.name}")
+    wait_for_all("the sign")
     seen = multihost_utils.process_allgather(np.array(sign.exists()))
     if is_primary():
         sign.unlink()
@@ -158,7 +176,7 @@ def refuse_unshared(folder: pathlib.Path, todo: str) -> None:
 
 def fetched(tree: Any) -> Any:
     """Arrays as NumPy's, whole on every process; rows may be spread over the devices of all."""
-    if jax.process_count() == 1:
+    if not several():
         return jax.device_get(tree)
     return multihost_utils.process_allgather(tree, tiled=True)
 
@@ -173,21 +191,26 @@ class Agreement:
     """
 
     def __init__(self, mesh: Mesh):
-        self._alone, self._rows, self._before = jax.process_count() == 1, by_row(mesh), None
+        self._alone, self._rows, self._before = not several(), by_row(mesh), None
         self._any = jax.jit(lambda asked: asked.max(), out_shardings=replicated(mesh))
 
     def __call__(self, asked: bool) -> bool:
         if self._alone:
             return asked
         mine = np.full(jax.local_device_count(), asked, np.int32)
-        before, self._before = self._before, self._any(jax.make_array_from_process_local_data(self._rows, mine))
+        found = self._any(jax.make_array_from_process_local_data(self._rows, mine))
+        before, self._before = self._before, settled(found)
         return before is not None and bool(before)
+
+    def now(self, asked: bool) -> bool:
+        """The same, of this call and the ones before; waits for what the devices are at."""
+        return any([self(asked), self(asked)])
 
 
 def settled(tree: Any) -> Any:
     """The same tree; on several CPU processes, when it is computed: programs that wait for each other there use up the
     few threads and stop for ever.
     """
-    if jax.process_count() > 1 and jax.default_backend() == "cpu":
+    if several() and jax.default_backend() == "cpu":
         return jax.block_until_ready(tree)
     return tree

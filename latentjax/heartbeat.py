@@ -40,6 +40,10 @@ class Heartbeat:
         """Since the work began."""
         return time.monotonic() - self._began
 
+    def begin(self, step: int) -> None:
+        """Counts from here: the first step has compiled."""
+        self._first, self._began = step, time.monotonic()
+
     def beat(self, step: int) -> None:
         """So many steps are done."""
         self.step = step
@@ -55,9 +59,23 @@ class Heartbeat:
 
     def tell(self) -> None:
         """Writes heartbeat.json, and the line."""
+        record = self.note()
+        left, memory = record["eta_seconds"], told(record)
+        logging.info(
+            "%s: %d of %d, %.4g %s/s, %s to go, %s",
+            self._doing, self.step, self._total, record[f"{self._unit}_per_second"], self._unit,
+            "?" if left is None else lasting(left), memory,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """The work is over; heartbeat.json says where."""
+        if distributed.is_primary():
+            self.note()
+
+    def note(self) -> dict[str, Any]:
+        """Writes heartbeat.json."""
         rate = (self.step - self._first) / max(self.seconds, 1e-9)
         left = (self._total - self.step) / rate if rate else None
-        memory = memory_of(jax.local_devices())
         record = {
             "time": time.time(),
             "doing": self._doing,
@@ -67,14 +85,10 @@ class Heartbeat:
             "eta_seconds": left,
             "from_step": self._first,
             "seconds": self.seconds,
-            **memory,
+            **memory_of(jax.local_devices()),
         }
         write_json(self._file, record)
-        logging.info(
-            "%s: %d of %d, %.4g %s/s, %s to go, %s",
-            self._doing, self.step, self._total, rate * self._size, self._unit,
-            "?" if left is None else lasting(left), told(memory),
-        )  # fmt: skip
+        return record
 
 
 def memory_of(devices: list[Any]) -> dict[str, int]:
@@ -92,7 +106,7 @@ def memory_of(devices: list[Any]) -> dict[str, int]:
     return found
 
 
-def told(memory: dict[str, int]) -> str:
+def told(memory: dict[str, Any]) -> str:
     """The memory in words."""
     if "device_memory" in memory:
         return f"device memory {memory['device_memory'] / GIB:.2f} of {memory['device_memory_limit'] / GIB:.1f} GiB"

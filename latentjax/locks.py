@@ -51,7 +51,10 @@ def refuse_taken(folder: pathlib.Path) -> None:
     """
     if os.path.realpath(folder) in _held or not (folder / NAME).is_file():
         return
-    file = os.open(folder / NAME, os.O_RDONLY)
+    try:
+        file = os.open(folder / NAME, os.O_RDWR)  # NFS locks what may be written only
+    except OSError:
+        return  # `hold` tells of a folder that may not be written
     try:
         _lock(file, folder)
     finally:

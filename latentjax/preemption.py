@@ -1,6 +1,6 @@
 """SIGTERM and Ctrl-C: a training run saves at its next step boundary, all else stops where it is; twice ends at once.
 
-The first signal raises `Stopped` in the main thread, or is only noted inside `deferred()`. A thread counts signals as
+The first signal raises `Stopped` in the main thread, or at the end of `deferred()`. A thread counts signals as
 they come, for Python's own handlers wait until a compilation is done: the second one ends the process.
 """
 
@@ -9,9 +9,11 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+TWICE = 0.5  # seconds: who signals a process and its group sends one signal twice
 
 
 class Stopped(KeyboardInterrupt):
@@ -38,12 +40,13 @@ def _on_signal(number: int, _: object) -> None:
 
 def _count(signals: socket.socket) -> None:
     """Ends the process at the second signal, whatever the main thread is at."""
-    seen = 0
+    first = None
     with signals:
         while numbers := signals.recv(64):
-            for number in numbers:
-                seen += number in SIGNALS
-                if seen > 1 and number in SIGNALS:
+            for number in filter(SIGNALS.__contains__, numbers):
+                if first is None:
+                    first = time.monotonic()
+                elif time.monotonic() - first > TWICE:
                     os._exit(128 + number)
 
 
@@ -74,24 +77,19 @@ def listening(*, to_the_end: bool = False) -> Iterator[None]:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Request]:
-    """A block that asks its `Request` now and then, in place of being interrupted anywhere."""
+    """A block that no signal breaks into, such as a library's that would take it for an error.
+
+    It may ask its `Request` now and then; what was not answered counts at its end.
+
+    Raises:
+        Stopped: at the end, where a signal came and the block raised nothing.
+    """
     request = Request()
     _waiting.append(request)
     try:
         yield request
     finally:
         _waiting.remove(request)
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """A block that no signal breaks into, such as a library's that would take it for an error; it counts at the end.
-
-    Raises:
-        Stopped: one came.
-    """
-    with deferred() as request:
-        yield
     if request.asked and _waiting:
         _waiting[-1].asked = True
     elif request.asked:

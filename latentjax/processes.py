@@ -17,7 +17,8 @@ from latentjax.errors import InputError
 from latentjax.preemption import Stopped
 
 FLAGS = ("coordinator_address", "num_processes", "process_id")
-LOST = jax.errors.JaxRuntimeError  # what JAX raises when an exchange between processes breaks off
+LOST = jax.errors.JaxRuntimeError  # what JAX raises when an exchange between processes breaks off ...
+OWN = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "UNIMPLEMENTED")  # ... and for these faults of one process
 JOINING = 300  # seconds that the others may take to start
 SILENCE = 30  # seconds without a sign of life after which a process counts as lost
 # seconds at the end: a share of pictures may take far longer than another's; a stop is at the same step
@@ -56,8 +57,11 @@ def place(given: dict[str, Any], platform: str) -> Place | None:
         if not str(found[name]).isdecimal():
             raise InputError(f"--{name}", f"is {found[name]!r}", "give a whole number")
     address, count, index = str(found[FLAGS[0]]), int(found[FLAGS[1]]), int(found[FLAGS[2]])
-    if not re.fullmatch(r".+:\d{1,5}", address):
+    port = re.fullmatch(r".+:(\d{1,5})", address)
+    if port is None or not 0 < int(port[1]) < 2**16:
         raise InputError(f"--{FLAGS[0]}", f"is {address!r}", "give HOST:PORT of process 0")
+    if not count:
+        raise InputError("--num_processes", "is 0", "give how many processes share the job")
     if not index < count:
         raise InputError("--process_id", f"is {index} of {count}", f"give each process one of 0 to {count - 1}")
     return Place(address, count, index)
@@ -94,10 +98,13 @@ def join(given: dict[str, Any], platform: str, job: str) -> None:
         jax.distributed.initialize(
             **found._asdict(), initialization_timeout=JOINING + 60, heartbeat_timeout_seconds=SILENCE
         )
-    except (ValueError, RuntimeError) as error:
-        if isinstance(error, ValueError) and found == Place() and not _in_cluster():
+    except Exception as error:
+        # a ValueError, or whatever asking the cloud's metadata server gives where there is none
+        if found == Place() and not _in_cluster():
             logging.info("this TPU's machine tells of no others: one process")
             return
+        if not isinstance(error, ValueError | RuntimeError):
+            raise
         raise not_found(found, str(error).splitlines()[0][:160]) from error
     finally:
         giving_up.cancel()
@@ -124,9 +131,9 @@ def refuse_unless_lost(error: Exception) -> NoReturn:
 
     Raises:
         Stopped: with several processes, where one that ends breaks off what all are computing.
-        Exception: the error itself, in a process that is alone.
+        Exception: the error itself, in a process that is alone, or where it is its own fault.
     """
-    if not jax.distributed.is_initialized() or jax.process_count() == 1:
+    if not jax.distributed.is_initialized() or jax.process_count() == 1 or str(error).startswith(OWN):
         raise error
     what = str(error).splitlines()[0][:160]
     raise Stopped(f"stopped because another process was lost ({what})") from error
@@ -145,6 +152,6 @@ def leave(code: int) -> None:
         try:
             distributed.wait_for_all("the end", timeout=WAITING.get(code, 5))
             jax.distributed.shutdown()
-        except RuntimeError:
+        except RuntimeError:  # not all came: one is still at work, or was lost
             code = code or 75
     os._exit(code)

@@ -1,5 +1,6 @@
 """A run folder: which config made it, on what, and where its parts are."""
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -13,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from absl import logging
 
 from latentjax import config as configs
 from latentjax import distributed, locks, starts
@@ -46,6 +46,9 @@ class RunFolder:
     def __init__(self, workdir: str, config: configs.ConfigDict):
         if not workdir:
             raise InputError("--workdir", "is empty", "name a folder")
+        if "://" in workdir:
+            todo = "name a local folder; --config.checkpoints.folder may be on gs://"
+            raise InputError("--workdir", f"is {workdir}, and a run's folder is local", todo)
         self.path = pathlib.Path(workdir)
         self.config = config
         self.starts: list[dict[str, Any]] = []  # of this run, this one the last
@@ -193,11 +196,9 @@ _opened: list[RunFolder] = []  # by the jobs that are running
 
 
 def _end(folder: RunFolder, how: str) -> None:
-    """Notes the end; a disk that has no room for it has been told of."""
-    try:
+    """Notes the end, unless the disk has no room for it, which has been told of."""
+    with contextlib.suppress(OSError):
         folder.note(ended=time.time(), how=how)
-    except OSError as error:
-        logging.warning("%s: its end is not noted (%s)", folder.path / "run.json", error.strerror)
 
 
 def fixed(fields: dict[str, Any]) -> dict[str, Any]:

@@ -149,7 +149,7 @@ class Run:
         ended = self.over(child, (0, 75, *at_once), up=up)
         if ended.code == 75 and not twice and changed(metrics) != before:
             checks.check_stopped(metrics, self.saved)
-        if ended.code == 0 and saved < 0.8 * self.last:
+        if ended.code == 0 and (saved < 0.8 * self.last or "stopping at the next step" in ended.told):
             raise checks.WrongError(f"{action.kind} was ignored at step {saved} of {self.last}")
         if ended.code:
             self.counts[action.kind] += 1

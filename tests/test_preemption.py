@@ -121,6 +121,8 @@ def test_a_second_signal_ends_it_at_once(pair):
         process.send_signal(pair[0])
         assert process.stderr.readline() == b"\n"
         assert process.stderr.readline() == b"stopping at the next step; once more ends it at once\n"
+        process.send_signal(pair[0])  # as who signals a process and its group sends it
+        time.sleep(2 * preemption.TWICE)
         assert process.poll() is None
         process.send_signal(pair[1])
         assert process.wait(timeout=10) == 128 + pair[1]
@@ -130,12 +132,35 @@ def test_handlers_are_those_of_the_command_alone():
     before = [signal.getsignal(number) for number in preemption.SIGNALS]
     with preemption.listening():
         assert signal.getsignal(signal.SIGTERM) not in before
-        with preemption.listening(), preemption.deferred() as stop:
-            signal.raise_signal(signal.SIGTERM)
-            assert stop.asked
     assert [signal.getsignal(number) for number in preemption.SIGNALS] == before
+
+
+def test_a_signal_breaks_in_and_into_a_deferred_block_at_its_end():
+    reached = []
+
+    def work():
+        with preemption.deferred() as outer:
+            with preemption.deferred() as inner:
+                signal.raise_signal(signal.SIGTERM)
+                reached.append((inner.asked, outer.asked))
+            reached.append(outer.asked)
+
+    with preemption.listening(), pytest.raises(preemption.Stopped):
+        work()
+    assert reached == [(True, False), True]
     with preemption.listening(), pytest.raises(preemption.Stopped, match="stopped by SIGINT"):
         signal.raise_signal(signal.SIGINT)
+
+
+def test_a_block_that_answers_is_not_asked_again():
+    def work():
+        with preemption.deferred() as stop:
+            signal.raise_signal(signal.SIGTERM)
+            if stop.asked:
+                raise preemption.Stopped("at step 7")
+
+    with preemption.listening(), pytest.raises(preemption.Stopped, match="at step 7"):
+        work()
 
 
 def test_when_all_is_done_a_signal_stops_nothing():

@@ -1,6 +1,7 @@
 """One evaluation: every latent along alpha, measured, drawn and summarised in a folder."""
 
 import collections
+import contextlib
 import json
 import pathlib
 import threading
@@ -12,7 +13,7 @@ from absl import logging
 from tqdm import tqdm
 
 from latentjax import config as configs
-from latentjax import distributed, latents, networks, pictures, precision, space
+from latentjax import distributed, latents, networks, pictures, precision, preemption, space
 from latentjax.config_checks import METHODS
 from latentjax.errors import InputError
 from latentjax.files import told
@@ -129,7 +130,8 @@ class Evaluation:
         known = distributed.told_by_primary(known)
         missing = [strip for strip, there in zip(self.strips, known, strict=True) if not there]
         if not distributed.is_primary():
-            collections.deque(self.sweep(params, missing, direction), maxlen=0)
+            with preemption.deferred() as stop:
+                collections.deque(self.sweep(params, missing, direction, stop), maxlen=0)
             return Filled(facts, [], len(missing))
         self._check_space(folder, len(missing))
         if len(missing) < len(self.strips):
@@ -201,8 +203,11 @@ class Evaluation:
                 log.flush()
             return record
 
-        with open(folder / "strips.jsonl", "a", encoding="utf-8") as log:
-            yield from in_threads(write, zip(self.sweep(params, missing, direction)), 4 * self.sweep.batch)
+        # alone, a signal may break in anywhere; of several processes none may leave the others waiting
+        listening = preemption.deferred() if distributed.several() else contextlib.nullcontext()
+        with open(folder / "strips.jsonl", "a", encoding="utf-8") as log, listening as stop:
+            swept = self.sweep(params, missing, direction, stop)
+            yield from in_threads(write, zip(swept), 4 * self.sweep.batch)
 
     @property
     def tile(self) -> int:

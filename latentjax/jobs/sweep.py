@@ -6,12 +6,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from latentjax import distributed, latents, masks, networks, objective, pictures
+from latentjax import distributed, latents, masks, networks, objective, pictures, preemption
 from latentjax.ascent import Ascent, ascend
 from latentjax.jobs import methods
 from latentjax.jobs.workbench import Workbench
 from latentjax.judges import Judges
 from latentjax.overlap import ahead, in_threads
+from latentjax.preemption import Stopped
 from latentjax.properties import IMAGE_PROPERTIES, MASK_PROPERTIES
 from latentjax.report.strips import Strip, Swept
 
@@ -91,14 +92,29 @@ class Sweep:
         options = distributed.compiler_options(bench.mesh)
         self._compiled = jax.jit(self._measure, compiler_options=options)
 
-    def __call__(self, params: Any, strips: Sequence[Strip], direction: int = 0) -> Iterator[Swept]:
-        """Each strip with its tiles and what was measured, on the primary process; the last batch is padded."""
+    def __call__(
+        self, params: Any, strips: Sequence[Strip], direction: int = 0, stop: preemption.Request | None = None
+    ) -> Iterator[Swept]:
+        """Each strip with its tiles and what was measured, on the primary process; the last batch is padded.
+
+        Args:
+            params: the transformer's weights.
+            strips: what is swept.
+            direction: which of several.
+            stop: looked at after each batch; several processes stop at the same one.
+
+        Raises:
+            Stopped: one of them asked for it.
+        """
+        stop, agreed = stop or preemption.Request(), distributed.Agreement(self.bench.mesh)
         groups = (strips[start : start + self.batch] for start in range(0, len(strips), self.batch))
         # the device works on the next batch while this one is fetched and drawn
         for group, found in ahead((group, self._begun(params, group, direction)) for group in groups):
             found = distributed.fetched(found)
             if distributed.is_primary():
                 yield from self._swept(group, found)
+            if agreed(stop.asked):
+                raise Stopped("stopped between two batches")
 
     def _begun(self, params: Any, group: Sequence[Strip], direction: int) -> Any:
         """Tiles, measures and judgements of a batch, on the device."""

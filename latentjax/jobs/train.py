@@ -12,7 +12,7 @@ import optax
 from absl import logging
 from tqdm import tqdm
 
-from latentjax import distributed, latents, networks, objective, preemption, profiling, space, starts
+from latentjax import checkpoint_folder, distributed, latents, networks, objective, preemption, profiling, space, starts
 from latentjax.checkpoints import Checkpoints, named_leaves, sized
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
@@ -109,6 +109,7 @@ def run(config: ConfigDict, workdir: str) -> str:
     transformer = new_transformer(bench)
     evaluation = Evaluation(bench, transformer)
     bench.folder.refuse_other_weights(**bench.sha256)
+    checkpoint_folder.check(config.checkpoints.folder)
     bench.create()
     bench.folder.write_run(**bench.sha256, mesh=dict(bench.mesh.shape))
     chain = optimizer(config.train)
@@ -189,8 +190,10 @@ def loop(
             with trace.step(step):
                 state, metrics = distributed.settled(compiled(state, bench.frozen))
             log.add(metrics)
+            if step == first + 1:
+                heart.begin(step)
             last = step == train.num_steps
-            stopping = agreed(stop.asked) or (last and agreed(stop.asked))
+            stopping = agreed.now(stop.asked) if last else agreed(stop.asked)
             if last or step % train.log_every == 0 or step % train.checkpoint_every == 0:
                 bar.set_postfix(loss=f"{log.write(step):.4f}", step=step)
             bar.update(unit)
@@ -204,7 +207,8 @@ def loop(
             if last or stopping:
                 checkpoints.wait()
                 folder.note(step=step, seconds=heart.seconds)
-            if stopping:
+                heart.close()
+            if stopping or (last and agreed.now(stop.asked)):
                 raise Stopped(f"stopped at step {step} of {train.num_steps}, which is saved")
     return state
 

@@ -12,8 +12,8 @@ import optax
 from absl import logging
 from flax import nnx
 
+from latentjax import checkpoint_folder, data, distributed, forms, packages, precision, preemption
 from latentjax import config as configs
-from latentjax import data, distributed, forms, packages, precision, preemption
 from latentjax.assessor_objective import AssessorState, classified, make_step, normalised
 from latentjax.checkpoints import Checkpoints
 from latentjax.config import ConfigDict
@@ -50,6 +50,7 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     beginning, source = starting_weights(config), assessor_report.source_of(config)
     preparation = data.check(config.data, config.data.folder or folder.path / "data")
     check_output(config.assessor_training.output, preparation)
+    checkpoint_folder.check(config.checkpoints.folder)
     folder.create()
     examples = prepared(preparation)
     student = new_student(config, examples, beginning)
@@ -132,6 +133,8 @@ def loop(
         for step, batch in enumerate(training_batches(lesson, first), first + 1):
             state, metrics = distributed.settled(compiled(state, batch))
             log.add(metrics)
+            if step == first + 1:
+                heart.begin(step)
             stopping, validates = agreed(stop.asked), step == total or step % settings.validate_every == 0
             if validates or step % settings.log_every == 0:
                 bar.set_postfix(loss=f"{log.write(step):.4f}", step=step)
@@ -149,7 +152,8 @@ def loop(
             if last or stopping:
                 checkpoints.wait()
                 folder.note(step=step, seconds=heart.seconds)
-            if stopping:
+                heart.close()
+            if stopping or (last and agreed.now(stop.asked)):
                 raise Stopped(f"stopped at step {step} of {total}, which is saved")
             if last:
                 break
