@@ -3,6 +3,8 @@
 import json
 import pathlib
 import shutil
+import signal
+import time
 
 import jax
 import numpy as np
@@ -368,13 +370,40 @@ with pytest.MonkeyPatch.context() as patch:
 """
 
 
-@pytest.mark.slow
-def test_two_processes_learn_the_same_each_from_its_rows(pictures, finished, tmp_path):
+def arguments(pictures, workdir: pathlib.Path) -> list[str]:
+    """The command line of the run `finished`."""
     fields = FIELDS | {"assessor.weights": "", "data.images": str(pictures)}
     flags = [f"--config.{name}={value}" for name, value in fields.items()]
     file = tiny_runs.ROOT / "configs" / "assessor.py"
-    arguments = [f"--config={file}", f"--workdir={tmp_path / 'run'}", "--job=train_assessor", *flags]
-    for process in process_groups.run(arguments, 2, 1, ("-c", SHORTENED)):
+    return [f"--config={file}", f"--workdir={workdir}", "--job=train_assessor", *flags]
+
+
+@pytest.mark.slow
+def test_stopped_by_a_signal_it_goes_on_bit_for_bit(pictures, finished, tmp_path):
+    command = arguments(pictures, tmp_path / "run")
+    [process] = process_groups.start(command, 1, 1, ("-c", SHORTENED))
+    while not tiny_runs.size(tmp_path / "run" / "metrics.jsonl"):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    [ended] = process_groups.ended([process])
+    reached = process_groups.step_reached(tmp_path / "run")
+    assert (ended.code, 0 < reached < 24) == (75, True), ended.log
+    assert f"stopped at step {reached} of 24, which is saved" in ended.log.splitlines()[-1]
+    [ended] = process_groups.run(command, 1, 1, ("-c", SHORTENED))
+    assert ended.code == 0, ended.log
+    assert f"going on from step {reached} of 24" in ended.log
+    assert same(learned(tmp_path / "run"), learned(finished))
+    logs = [
+        [line | {"samples_per_second": 0} for line in tiny_runs.metrics(folder)]
+        for folder in (finished, tmp_path / "run")
+    ]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.slow
+def test_two_processes_learn_the_same_each_from_its_rows(pictures, finished, tmp_path):
+    for process in process_groups.run(arguments(pictures, tmp_path / "run"), 2, 1, ("-c", SHORTENED)):
         assert process.code == 0, process.log
     one, two = (
         [json.loads(line) for line in (folder / "validation.jsonl").read_text().splitlines()]
