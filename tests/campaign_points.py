@@ -18,6 +18,7 @@ from orbax.checkpoint._src.path.atomicity import AtomicRenameTemporaryPath
 from orbax.checkpoint._src.serialization import serialization
 
 import launch
+from latentjax import command_line
 from latentjax.checkpoints import Checkpoints
 from latentjax.metrics import Log
 
@@ -131,4 +132,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command_line.process(main)
