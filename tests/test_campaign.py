@@ -56,11 +56,13 @@ def test_a_run_that_is_killed_and_stopped_ends_as_one_that_is_not(one):
     assert not (one.base / "0").exists()
 
 
+@pytest.mark.slow
 def test_a_run_with_damaged_checkpoints_ends_as_one_without(one):
     counts = well(done(one, action("point", "before deletion", seed=3), action("all"), action("newest", seed=2)))
     assert (counts["all damaged"], counts["damaged"]) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_run_without_room_ends_as_one_that_has_it(one):
     short = action("short files", moment=0.1, seed=3)
     counts = well(done(one, action("full disk", seed=1), short))
@@ -157,10 +159,7 @@ FAULTS = {
 
 @pytest.mark.parametrize(
     "fault",
-    [
-        name if name in ("another array", "a lost step") else pytest.param(name, marks=pytest.mark.slow)
-        for name in FAULTS
-    ],
+    [name if name == "another array" else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS],
 )
 def test_a_fault_of_the_child_is_a_wrong_run_that_is_kept(one, fault):
     code, said = FAULTS[fault]

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -18,7 +17,9 @@ import latentjax
 from latentjax import latents, pictures, shards
 from latentjax.errors import InputError
 from latentjax.files import sha256_of
+from latentjax.generated import GeneratedSet
 from latentjax.jobs import generate
+from latentjax.jobs.workbench import prepare_studio
 from tests import tiny_runs
 from tests.test_evaluate import artbreeder, evaluation_of, swept
 
@@ -313,19 +314,27 @@ def test_more_images_are_added_to_those_there_and_fewer_are_refused(workdir, con
     assert times(folder) == after
 
 
-def test_two_processes_complete_one_set(config, finished, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(jax, "process_index", lambda: 1)
+def as_process(studio, index: int) -> str:
+    """What process `index` of two does, once it has joined the other; a real pair is in test_processes."""
+    generation, settings = generate.Generation(studio, None), studio.config.generate
+    target = GeneratedSet(generation.folder(None), generation.facts, generation.total, settings, (index, 2))
+    target.check()
+    return generate.fill(target, generation)
+
+
+def test_two_processes_complete_one_set(config, finished, tmp_path, caplog):
+    studio = prepare_studio(config(), str(tmp_path / "run"), local=True)
+    studio.create()
+    folder = tmp_path / "run" / "generated" / "mine"
     with caplog.at_level("INFO"):
-        folder = made(config, tmp_path / "run")
+        assert as_process(studio, 1) == "4 images made"
     assert {name.split("/")[0] for name in times(folder)} == {"00001"}
     assert not (folder / "manifest.jsonl").exists()
-    assert "the others are at theirs" in caplog.messages[-1]
+    assert "this process's share is done" in caplog.messages[-1]
     before = times(folder)
     (folder / ".process00001.part").mkdir()  # the other is at work
     (folder / "00001" / ".2-0123456789abcdef.part").write_bytes(b"half a pict")
-    monkeypatch.setattr(jax, "process_index", lambda: 0)
-    made(config, tmp_path / "run")
+    assert as_process(studio, 0) == "6 images made"
     assert len(hidden(folder)) == 2
     after = times(folder)
     assert {name: after[name] for name in before} == before

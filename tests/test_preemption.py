@@ -42,7 +42,7 @@ def stopped(process, number) -> process_groups.Ended:
     return ended
 
 
-@pytest.fixture(scope="module", params=[signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+@pytest.fixture(scope="module", params=[signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)], ids=str)
 def interrupted(request, config, tmp_path_factory):
     """A run that was stopped after step 50, and how it ended."""
     workdir = tmp_path_factory.mktemp("interrupted") / "run"

@@ -18,7 +18,7 @@ from gcp_storage_emulator.exceptions import NotFound
 from gcp_storage_emulator.handlers import objects
 
 import latentjax
-from latentjax import remote, terms, weights
+from latentjax import checkpoint_folder, remote, terms, weights
 from latentjax.checkpoints import Checkpoints
 from latentjax.errors import InputError
 from latentjax.jobs import plan
@@ -336,5 +336,5 @@ def test_a_damaged_newest_step_on_gs_is_passed_over(emulator):
 
 def test_checkpoints_that_may_not_be_written_are_refused_at_once(emulator, refusing):
     refusing(401, "Anonymous caller")
-    line = refusal(Checkpoints, "gs://bucket/secret/checkpoints", 2)
+    line = refusal(checkpoint_folder.check, "gs://bucket/secret/checkpoints")
     assert line.startswith("gs://bucket/secret/checkpoints: may not be used (Anonymous caller, 401); ")
