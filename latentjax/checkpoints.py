@@ -21,7 +21,6 @@ from orbax.checkpoint import checkpoint_managers
 from latentjax import checkpoint_folder, distributed, preemption, remote
 from latentjax.checkpoint_folder import first_line
 from latentjax.errors import InputError
-from latentjax.preemption import Stopped
 
 SHARE = "set --config.checkpoints.folder to one that all share, or to gs://BUCKET/FOLDER"
 DAMAGED = "damaged"  # sub-folder of steps that could not be read
@@ -136,8 +135,8 @@ class Checkpoints:
             with remote.told(self.folder) if remote.is_remote(self.folder) else nullcontext():
                 yield
         except (OSError, ValueError) as error:
-            if jax.process_count() > 1 and re.search("barrier|DEADLINE|Timed out", str(error)):
-                raise Stopped(f"stopped because another process was lost ({first_line(error)})") from error
+            if distributed.several() and re.search("barrier|DEADLINE|Timed out", str(error)):
+                raise jax.errors.JaxRuntimeError(first_line(error)) from error  # another process was lost
             what = f"a checkpoint could not be written ({first_line(error)})"
             todo = "mend that, and run the same command again to go on from the one before"
             raise InputError(self.folder, what, todo) from error

@@ -4,13 +4,17 @@ The first signal raises `Stopped` in the main thread, or at the end of `deferred
 they come, for Python's own handlers wait until a compilation is done: the second one ends the process.
 """
 
+import _thread
 import contextlib
+import functools
 import os
 import signal
 import socket
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TWICE = 0.5  # seconds: who signals a process and its group sends one signal twice
@@ -36,6 +40,15 @@ def _on_signal(number: int, _: object) -> None:
     _waiting[-1].asked = True
     # what the signal interrupted may be a print
     os.write(2, b"\nstopping at the next step; once more ends it at once\n")
+
+
+def _on_unraisable(before: Callable[[Any], object], unraisable: Any) -> None:
+    """The signal fell into a callback of the garbage collector or the like, which swallows exceptions: once more."""
+    if isinstance(unraisable.exc_value, Stopped):
+        # from a thread, or it would fall into this function
+        threading.Timer(0.01, _thread.interrupt_main, [signal.SIGTERM]).start()
+    else:
+        before(unraisable)
 
 
 def _count(signals: socket.socket) -> None:
@@ -66,11 +79,15 @@ def listening(*, to_the_end: bool = False) -> Iterator[None]:
     wakeup = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_count, args=(noted,), daemon=True, name="signals").start()
     before = {number: signal.signal(number, _on_signal) for number in SIGNALS}
+    hook = sys.unraisablehook
+    sys.unraisablehook = functools.partial(_on_unraisable, hook)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if to_the_end else handler)
+        if not to_the_end:
+            sys.unraisablehook = hook
         signal.set_wakeup_fd(wakeup)
         told.close()  # which ends the thread
 

@@ -27,6 +27,9 @@ WAITING = {0: 7 * 86_400, 75: 60}
 SHARED = ("train", "evaluate", "generate", "train_assessor")
 
 
+_together = True  # until one is lost
+
+
 class Place(NamedTuple):
     """This process among the others; all None where jax.distributed finds it by itself."""
 
@@ -135,7 +138,8 @@ def refuse_unless_lost(error: Exception) -> NoReturn:
     """
     if not jax.distributed.is_initialized() or jax.process_count() == 1 or str(error).startswith(OWN):
         raise error
-    what = str(error).splitlines()[0][:160]
+    global _together
+    _together, what = False, str(error).splitlines()[0][:160]
     raise Stopped(f"stopped because another process was lost ({what})") from error
 
 
@@ -148,7 +152,7 @@ def leave(code: int) -> None:
         return
     sys.stdout.flush()
     sys.stderr.flush()
-    if jax.process_count() > 1:
+    if jax.process_count() > 1 and _together:
         try:
             distributed.wait_for_all("the end", timeout=WAITING.get(code, 5))
             jax.distributed.shutdown()

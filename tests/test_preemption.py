@@ -152,6 +152,22 @@ def test_a_signal_breaks_in_and_into_a_deferred_block_at_its_end():
         signal.raise_signal(signal.SIGINT)
 
 
+def test_a_signal_that_a_callback_swallows_comes_again():
+    class Last:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    def work():
+        last = Last()
+        del last
+        for _ in range(1000):
+            time.sleep(0.001)
+        pytest.fail("it was swallowed")
+
+    with preemption.listening(), pytest.raises(preemption.Stopped):
+        work()
+
+
 def test_a_block_that_answers_is_not_asked_again():
     def work():
         with preemption.deferred() as stop:
