@@ -91,6 +91,7 @@ class Sweep:
         self.batch = distributed.shareable(settings.batch_size, bench.mesh)
         options = distributed.compiler_options(bench.mesh)
         self._compiled = jax.jit(self._measure, compiler_options=options)
+        self._agreed = distributed.Agreement(bench.mesh)
 
     def __call__(
         self, params: Any, strips: Sequence[Strip], direction: int = 0, stop: preemption.Request | None = None
@@ -106,15 +107,17 @@ class Sweep:
         Raises:
             Stopped: one of them asked for it.
         """
-        stop, agreed = stop or preemption.Request(), distributed.Agreement(self.bench.mesh)
+        stop = stop or preemption.Request()
         groups = (strips[start : start + self.batch] for start in range(0, len(strips), self.batch))
         # the device works on the next batch while this one is fetched and drawn
         for group, found in ahead((group, self._begun(params, group, direction)) for group in groups):
             found = distributed.fetched(found)
             if distributed.is_primary():
                 yield from self._swept(group, found)
-            if agreed(stop.asked):
+            if self._agreed(stop.asked):
                 raise Stopped("stopped between two batches")
+        if self._agreed.now(stop.asked):  # also of the last batch, and nothing is left over for the next call
+            raise Stopped("stopped after the last batch")
 
     def _begun(self, params: Any, group: Sequence[Strip], direction: int) -> Any:
         """Tiles, measures and judgements of a batch, on the device."""

@@ -12,7 +12,18 @@ import optax
 from absl import logging
 from tqdm import tqdm
 
-from latentjax import checkpoint_folder, distributed, latents, networks, objective, preemption, profiling, space, starts
+from latentjax import (
+    checkpoint_folder,
+    distributed,
+    latents,
+    networks,
+    objective,
+    preemption,
+    profiling,
+    remote,
+    space,
+    starts,
+)
 from latentjax.checkpoints import Checkpoints, named_leaves, sized
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
@@ -141,7 +152,7 @@ def opened(bench: Workbench, state: TrainState) -> Iterator[Checkpoints]:
     folder = settings.folder or str(bench.folder.path / "checkpoints")
     checkpoints = Checkpoints(folder, settings.keep, bench.folder.identity(**bench.sha256))
     try:
-        if "://" not in folder and distributed.is_primary():
+        if not remote.is_remote(folder) and distributed.is_primary():
             each = sum(leaf.nbytes for leaf in sized(named_leaves(state)).values())
             space.check(pathlib.Path(folder), "checkpoints", (settings.keep + 2) * each, surely=each)
         yield checkpoints
