@@ -35,7 +35,7 @@ from latentjax.jobs.workbench import Workbench, new_transformer, prepare
 from latentjax.metrics import Log, Metrics
 from latentjax.preemption import Stopped
 from latentjax.radam import radam
-from latentjax.run_folder import job
+from latentjax.run_folder import RunFolder, job
 from latentjax.terms import Terms
 
 
@@ -125,7 +125,7 @@ def run(config: ConfigDict, workdir: str) -> str:
     bench.folder.write_run(**bench.sha256, mesh=dict(bench.mesh.shape))
     chain = optimizer(config.train)
     state = jax.device_put(initial_state(transformer.state, chain), distributed.replicated(bench.mesh))
-    with opened(bench, state) as checkpoints:
+    with opened(config.checkpoints, bench.folder, bench.sha256, state) as checkpoints:
         restored = checkpoints.restore(state)
         first, state, log = restored or (0, state, {})
         bench.folder.note(from_step=first)
@@ -142,15 +142,20 @@ def run(config: ConfigDict, workdir: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(bench: Workbench, state: TrainState) -> Iterator[Checkpoints]:
+def opened(settings: ConfigDict, run: RunFolder, sha256: dict[str, str], state: Any) -> Iterator[Checkpoints]:
     """The run's checkpoints; when the block ends, all of them are saved.
+
+    Args:
+        settings: config.checkpoints.
+        run: the run folder.
+        sha256: what the run is of, beside its config.
+        state: what is to be saved.
 
     Raises:
         InputError: they cannot be written, or there is no room for one.
     """
-    settings = bench.config.checkpoints
-    folder = settings.folder or str(bench.folder.path / "checkpoints")
-    checkpoints = Checkpoints(folder, settings.keep, bench.folder.identity(**bench.sha256))
+    folder = settings.folder or str(run.path / "checkpoints")
+    checkpoints = Checkpoints(folder, settings.keep, run.identity(**sha256))
     try:
         if not remote.is_remote(folder) and distributed.is_primary():
             each = sum(leaf.nbytes for leaf in sized(named_leaves(state)).values())

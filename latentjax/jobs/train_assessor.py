@@ -24,7 +24,7 @@ from latentjax.jobs import assessor_report
 from latentjax.jobs.assessor_report import Predictions
 from latentjax.jobs.export_assessor import export, tempered
 from latentjax.jobs.students import Lesson, check_output, check_settings, new_student, starting_weights
-from latentjax.jobs.train import optimizer, progress
+from latentjax.jobs.train import opened, optimizer, progress
 from latentjax.jobs.workbench import start
 from latentjax.metrics import Log, Validations
 from latentjax.preemption import Stopped
@@ -59,12 +59,11 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     folder.write_run(**facts, mesh=dict(mesh.shape))
     lesson = Lesson(config, folder, mesh, examples, student)
     predict, settle = predictor(lesson), settler(lesson)
-    place, identity = config.checkpoints.folder or folder.path / "checkpoints", folder.identity(**facts)
-    checkpoints = Checkpoints(place, config.checkpoints.keep, identity)
-    try:
-        best, state = learn(lesson, checkpoints, lambda state: predict(settle(state)).metrics)
-    finally:
-        checkpoints.close()
+    chain = optimizer(config.assessor_training)
+    state = AssessorState(jnp.zeros([], jnp.int32), student.params, student.statistics, chain.init(student.params))
+    state = jax.device_put(state, distributed.replicated(mesh))
+    with opened(config.checkpoints, folder, facts, state) as checkpoints:
+        best, state = learn(lesson, chain, checkpoints, lambda state: predict(settle(state)).metrics, state)
     logging.info("the best validation was that of step %d", best)
     state = settle(state)
     predictions, temperature = predict(state), None
@@ -88,13 +87,14 @@ def prepared(preparation: data.Preparation) -> data.Set:
 
 
 def learn(
-    lesson: Lesson, checkpoints: Checkpoints, validate: Callable[[AssessorState], dict[str, Any]]
+    lesson: Lesson,
+    chain: optax.GradientTransformation,
+    checkpoints: Checkpoints,
+    validate: Callable[[AssessorState], dict[str, Any]],
+    state: AssessorState,
 ) -> tuple[int, AssessorState]:
     """Trains to the end, from the latest checkpoint; the best step and its state."""
-    settings, student = lesson.config.assessor_training, lesson.student
-    chain = optimizer(settings)
-    state = AssessorState(jnp.zeros([], jnp.int32), student.params, student.statistics, chain.init(student.params))
-    state = jax.device_put(state, distributed.replicated(lesson.mesh))
+    settings = lesson.config.assessor_training
     first, state, log = checkpoints.restore(state) or (0, state, {})
     lesson.folder.note(from_step=first)
     if first:
