@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from benchmarks.random_weights import Files
@@ -18,6 +18,10 @@ class Fields(types.SimpleNamespace):
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """The fields and their values."""
+        return vars(self).items()
 
     def update_from_flattened_dict(self, fields: dict[str, Any]) -> None:
         """Sets fields by their dotted names."""

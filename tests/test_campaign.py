@@ -117,10 +117,10 @@ def test_a_seed_and_a_number_give_the_same_plan_again():
 # ---- what goes wrong is noticed
 
 FAULTY = """
-import pathlib, shutil, signal, sys
+import contextlib, pathlib, shutil, signal, sys
 import jax
 import launch
-from latentjax import command_line
+from latentjax import preemption
 from latentjax.checkpoints import Checkpoints
 workdir = next(word for word in sys.argv if word.startswith("--workdir=")).removeprefix("--workdir=")
 checkpoints = pathlib.Path(workdir) / "checkpoints"
@@ -150,8 +150,8 @@ FAULTS = {
         "left behind in a finished run: .staged",
     ),
     "a deaf run": (
-        "from latentjax import preemption\npreemption.listen = lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "sys.exit(launch.main())",
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "preemption.listening = lambda **_: contextlib.nullcontext()\nsys.exit(launch.main())",
         "SIGTERM was ignored at step",
     ),
 }
