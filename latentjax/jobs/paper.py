@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 from absl import logging
 
 from latentjax import config as configs
@@ -211,8 +210,6 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     folder = RunFolder(workdir, config)
     paper_checks.check_settings(config)
     start(config)
-    if jax.process_count() > 1:
-        raise InputError("--job=paper", "runs in one process", "run its stages as jobs of their own")
     packages.scikit_learn("metrics")  # told now, and not after hours
     generator = networks.load_generator(config.generator.weights)
     paper = Paper(config, folder.path.resolve(), generator)
