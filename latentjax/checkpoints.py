@@ -2,13 +2,10 @@
 
 import hashlib
 import json
-import logging as std_logging
 import math
 import os
 import pathlib
-import re
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -19,8 +16,8 @@ from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
 from latentjax import checkpoint_folder, distributed, preemption, remote
-from latentjax.checkpoint_folder import first_line
-from latentjax.errors import InputError
+from latentjax import checkpoint_quirks as quirks
+from latentjax.errors import InputError, first_line
 
 SHARE = "set --config.checkpoints.folder to one that all share, or to gs://BUCKET/FOLDER"
 DAMAGED = "damaged"  # sub-folder of steps that could not be read
@@ -44,18 +41,6 @@ def digest(leaves: dict[str, Any]) -> str:
         array = np.asarray(leaf)
         sha.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
     return sha.hexdigest()
-
-
-class LowestLoss(checkpoint_managers.PreservationPolicy):
-    """Keeps the step with the lowest loss, the newest of equals; unlike Orbax's own it survives an unreadable loss."""
-
-    def __init__(self) -> None:
-        self.losses: dict[int, float] = {}
-
-    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
-        steps = [checkpoint.step for checkpoint in checkpoints]
-        best = min(steps, key=lambda step: (self.losses.get(step, math.inf), -step), default=None)
-        return [step == best for step in steps]
 
 
 class Restored(NamedTuple):
@@ -90,7 +75,7 @@ class Checkpoints:
     def __init__(self, folder: str | os.PathLike, keep: int, identity: dict[str, str] | None = None):
         self.folder = str(folder) if "://" in str(folder) else os.path.abspath(folder)
         self._identity = identity or {}
-        self._best = LowestLoss()
+        self._best = quirks.LowestLoss()
         options = ocp.CheckpointManagerOptions(
             best_fn=lambda metrics: metrics["loss"],  # without it Orbax writes no metrics
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(
@@ -104,11 +89,14 @@ class Checkpoints:
                 distributed.refuse_unshared(pathlib.Path(self.folder), SHARE)
         # the handler is named because a new process could otherwise not tell what a step holds
         handler = ocp.StandardCheckpointHandler()
-        _quiet_leftovers()
+        quirks.quiet_leftovers()
         with preemption.deferred(), checkpoint_folder.opening(self.folder):
             self._manager = ocp.CheckpointManager(self.folder, item_handlers=handler, options=options)
-        for step in self._manager.all_steps():
-            self._best.losses[step] = self._loss_of(step)
+        steps = self._manager.all_steps()
+        losses = np.array([self._loss_of(step) for step in steps], np.float64)
+        # in halves: JAX has no float64
+        losses = distributed.told_by_primary(losses.view(np.uint32)).view(np.float64)
+        self._best.losses = dict(zip(steps, losses.tolist(), strict=True))
 
     def save(self, step: int, state: Any, loss: float, *, log: dict[str, Any] | None = None) -> None:
         """Starts saving a step newer than all before; the caller may go on and may donate `state`.
@@ -132,11 +120,9 @@ class Checkpoints:
     def _told(self) -> Iterator[None]:
         """What a disk or a bucket refuses is told in one line."""
         try:
-            with remote.told(self.folder) if remote.is_remote(self.folder) else nullcontext():
+            with remote.told(self.folder) if remote.is_remote(self.folder) else nullcontext(), quirks.losses_told():
                 yield
         except (OSError, ValueError) as error:
-            if distributed.several() and re.search("barrier|DEADLINE|Timed out", str(error)):
-                raise jax.errors.JaxRuntimeError(first_line(error)) from error  # another process was lost
             what = f"a checkpoint could not be written ({first_line(error)})"
             todo = "mend that, and run the same command again to go on from the one before"
             raise InputError(self.folder, what, todo) from error
@@ -204,6 +190,8 @@ class Checkpoints:
         except (InputError, MemoryError, jax.errors.JaxRuntimeError):
             raise
         except Exception as error:
+            if refused := checkpoint_folder.unreadable(self.folder, error):
+                raise refused from error
             # whatever Orbax throws at a damaged step, the one before may be whole
             reasons[step] = first_line(error)
         if distributed.all_agree(found is not None):
@@ -245,20 +233,23 @@ class Checkpoints:
         """Moves steps that cannot be read out of the way of what is learned again."""
         if not reasons:
             return
-        root = self._manager.directory
         for step, reason in reasons.items():
             if distributed.is_primary():
-                aside = root / DAMAGED
-                aside.mkdir(parents=True, exist_ok=True)
-                # on gs:// a folder is there once something is in it
-                (aside / "README.txt").write_text("Checkpoints that could not be read; nothing deletes them.\n")
-                taken = {path.name for path in aside.iterdir()}
-                free = next(name for i in range(len(taken) + 1) if (name := f"{step}-{i}") not in taken)
-                (root / str(step)).rename(aside / free)
+                with self._told():
+                    self._move_aside(step)
             where = f"set aside in {self.folder}/{DAMAGED}"
             logging.warning("checkpoint %d in %s cannot be read (%s); %s", step, self.folder, reason, where)
         distributed.wait_for_all("set aside")
         self._manager.reload()
+
+    def _move_aside(self, step: int) -> None:
+        aside = self._manager.directory / DAMAGED
+        aside.mkdir(parents=True, exist_ok=True)
+        # on gs:// a folder is there once something is in it
+        (aside / "README.txt").write_text("Checkpoints that could not be read; nothing deletes them.\n")
+        taken = {path.name for path in aside.iterdir()}
+        free = next(name for i in range(len(taken) + 1) if (name := f"{step}-{i}") not in taken)
+        (self._manager.directory / str(step)).rename(aside / free)
 
     def _record_of(self, step: int) -> dict[str, Any]:
         """What `save` wrote beside the state.
@@ -275,24 +266,11 @@ class Checkpoints:
         """The loss that a step was saved with; infinite where it cannot be read."""
         try:
             return float(self._record_of(step)["loss"])
-        except (OSError, ValueError, TypeError, KeyError):
+        except Exception as error:  # of several packages, where the folder is on gs://
+            if refused := checkpoint_folder.unreadable(self.folder, error):
+                raise refused from error
             return math.inf
 
 
 def _digest_of_record(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def _quiet_leftovers() -> None:
-    """Where one array cannot be read or written Orbax leaves others half done, and Python complains of them later."""
-    before = sys.unraisablehook
-    if getattr(before, "quiet", False):
-        return
-
-    def hook(unraisable: Any) -> None:
-        if not (isinstance(unraisable.exc_value, RuntimeError) and "Event loop is closed" in str(unraisable.exc_value)):
-            before(unraisable)
-
-    hook.quiet = True  # pyright: ignore[reportFunctionMemberAccess]
-    sys.unraisablehook = hook
-    std_logging.getLogger("asyncio").addFilter(lambda record: "never retrieved" not in record.getMessage())

@@ -1,6 +1,6 @@
 """What every command shares: flags, one line for bad input, exit codes.
 
-0 done, 2 bad input, 75 stopped by SIGTERM or Ctrl-C (run again to go on), 1 a bug.
+0 done, 2 bad input, 75 stopped by SIGTERM, Ctrl-C or a lost process (run again to go on), 1 a bug.
 """
 
 import argparse
@@ -13,8 +13,6 @@ from typing import NoReturn
 
 from latentjax import preemption
 from latentjax.errors import InputError
-
-STOPPED = 75  # EX_TEMPFAIL
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,7 +47,7 @@ def run(command: Callable[[list[str]], None]) -> int:
         return 2
     except KeyboardInterrupt as stopped:
         print(f"{printable(str(stopped)) or 'stopped'}; run the same command again to go on", file=sys.stderr)
-        return STOPPED
+        return preemption.STOPPED
     except BrokenPipeError:
         # the reader has seen enough, as in `| head`; nothing may be flushed into the pipe at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,7 +60,7 @@ def process(main: Callable[[], int]) -> NoReturn:
         try:
             code = main()
         except KeyboardInterrupt:
-            code = STOPPED
+            code = preemption.STOPPED
     sys.exit(code)
 
 

@@ -6,6 +6,7 @@ Several processes are `jax.distributed`; `processes.py` brings them together. He
 import functools
 import itertools
 import pathlib
+import re
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator
@@ -17,8 +18,9 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from latentjax import overlap
-from latentjax.errors import InputError
+from latentjax import overlap, preemption
+from latentjax.errors import InputError, first_line
+from latentjax.preemption import Stopped
 
 # what to do where a platform is not found
 MEND = {
@@ -27,6 +29,8 @@ MEND = {
     "gpu": "pip install -r requirements-cuda.txt, or use any",
     "tpu": "pip install -r requirements-tpu.txt, or use any",
 }
+# what JAX says where processes look for each other's devices and one has gone
+LOSSES = "DEADLINE_EXCEEDED|UNAVAILABLE|ABORTED|CANCELLED"
 
 
 def start(platform: str) -> list[Any]:
@@ -37,13 +41,16 @@ def start(platform: str) -> list[Any]:
 
     Raises:
         InputError: the platform is not there.
+        Stopped: another process was lost meanwhile.
     """
     try:
         if platform == "cpu":
             jax.config.update("jax_platforms", "cpu")
         devices = jax.devices() if platform == "any" else jax.devices(platform)
     except RuntimeError as error:
-        what = f"{platform} was asked for, and JAX finds none ({str(error).splitlines()[0]})"
+        if jax.distributed.is_initialized() and re.search(LOSSES, str(error)):
+            raise Stopped(f"stopped because another process was lost ({first_line(error)})") from error
+        what = f"{platform} was asked for, and JAX finds none ({first_line(error)})"
         raise InputError("config.platform", what, MEND[platform]) from None
     if platform != "any" and jax.default_backend() != platform:
         raise InputError("config.platform", f"is {platform}, but JAX runs on {jax.default_backend()}", "use any")
@@ -126,7 +133,8 @@ def wait_for_all(what: str, timeout: int = 600) -> None:
     By the processes' own service: a computation on all devices would wait for ever for one that has failed.
     """
     wait = ocp.multihost.get_barrier_sync_fn()
-    wait(key=f"latentjax {next(_barriers)}: {what}", timeout_ms=1000 * timeout)
+    with preemption.at_once():
+        wait(key=f"latentjax {next(_barriers)}: {what}", timeout_ms=1000 * timeout)
 
 
 def all_agree(here: bool) -> bool:
@@ -139,7 +147,19 @@ def told_by_primary(array: np.ndarray) -> np.ndarray:
     return array if not several() else np.asarray(multihost_utils.broadcast_one_to_all(array))
 
 
-def refuse_other_input(text: str, where: str) -> None:
+def placed(tree: Any, sharding: NamedSharding) -> Any:
+    """Arrays that every process has whole, on the devices of all; `jax.device_put` would gather them from everyone."""
+    if not several():
+        return jax.device_put(tree, sharding)
+
+    def place(array: Any) -> jax.Array:
+        whole = np.asarray(array)
+        return jax.make_array_from_callback(whole.shape, sharding, whole.__getitem__)
+
+    return jax.tree.map(place, tree)
+
+
+def refuse_other_input(text: str, where: str, todo: str = "start all of them with the same command") -> None:
     """Processes that were started with different input would not compute one thing.
 
     Raises:
@@ -149,7 +169,7 @@ def refuse_other_input(text: str, where: str) -> None:
         return
     found = multihost_utils.process_allgather(np.array(zlib.crc32(text.encode()), np.uint32))
     if (found != found[0]).any():
-        raise InputError(where, "is not the same for all processes", "start all of them with the same command")
+        raise InputError(where, "is not the same for all processes", todo)
 
 
 def refuse_unshared(folder: pathlib.Path, todo: str) -> None:

@@ -1,4 +1,4 @@
-"""The one error that means "the user's input is wrong"."""
+"""The one error that means "the user's input is wrong", and errors of others in one line."""
 
 
 class InputError(Exception):
@@ -16,3 +16,8 @@ class InputError(Exception):
     def __init__(self, where: object, what: str, todo: str):
         self.where, self.what, self.todo = str(where), what, todo
         super().__init__(f"{where}: {what}; {todo}")
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, on one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

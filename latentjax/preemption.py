@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOPPED = 75  # exit code, EX_TEMPFAIL
 TWICE = 0.5  # seconds: who signals a process and its group sends one signal twice
 
 
@@ -31,6 +32,7 @@ class Request:
 
 
 _waiting: list[Request] = []  # of the blocks of `deferred` that the main thread is in
+_idle: list[None] = []  # one for each block of `at_once` that it is in
 
 
 def _on_signal(number: int, _: object) -> None:
@@ -57,7 +59,10 @@ def _count(signals: socket.socket) -> None:
     with signals:
         while numbers := signals.recv(64):
             for number in filter(SIGNALS.__contains__, numbers):
-                if first is None:
+                if _idle:
+                    os.write(2, b"\nstopped; run the same command again to go on\n")
+                    os._exit(STOPPED)
+                elif first is None:
                     first = time.monotonic()
                 elif time.monotonic() - first > TWICE:
                     os._exit(128 + number)
@@ -90,6 +95,16 @@ def listening(*, to_the_end: bool = False) -> Iterator[None]:
             sys.unraisablehook = hook
         signal.set_wakeup_fd(wakeup)
         told.close()  # which ends the thread
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """A block in which the first signal ends the process: the main thread waits where no signal breaks in."""
+    _idle.append(None)
+    try:
+        yield
+    finally:
+        _idle.pop()
 
 
 @contextlib.contextmanager

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 from absl import logging
 
-from latentjax import distributed
-from latentjax.errors import InputError
-from latentjax.preemption import Stopped
+from latentjax import distributed, preemption
+from latentjax.errors import InputError, first_line
+from latentjax.preemption import STOPPED, Stopped
 
 FLAGS = ("coordinator_address", "num_processes", "process_id")
 LOST = jax.errors.JaxRuntimeError  # what JAX raises when an exchange between processes breaks off ...
@@ -22,7 +22,8 @@ OWN = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "UNIMPLEMENTED")  # ... and for
 JOINING = 300  # seconds that the others may take to start
 SILENCE = 30  # seconds without a sign of life after which a process counts as lost
 # seconds at the end: a share of pictures may take far longer than another's; a stop is at the same step
-WAITING = {0: 7 * 86_400, 75: 60}
+WAITING = {0: 7 * 86_400, STOPPED: 8}
+TOGETHER = "start every process within five minutes, with the address of process 0 that all can reach"
 # jobs whose processes share the work
 SHARED = ("train", "evaluate", "generate", "train_assessor")
 
@@ -86,7 +87,8 @@ def join(given: dict[str, Any], platform: str, job: str) -> None:
     """Joins the other processes, where there are any; before anything is computed.
 
     Raises:
-        InputError: a flag is wrong, the others cannot be reached, or the job is for one process.
+        InputError: a flag is wrong, this process cannot take its place, or the job is for one process.
+        Stopped: another process was lost meanwhile.
     """
     found = place(given, platform)
     if found is None:
@@ -95,20 +97,23 @@ def join(given: dict[str, Any], platform: str, job: str) -> None:
     jax.config.update("jax_enable_preemption_service", False)
     std_logging.getLogger("jax").setLevel("WARNING")
     # XLA ends the process by a crash when its own time is over
-    giving_up = threading.Timer(JOINING, give_up, [found])
+    giving_up = threading.Timer(JOINING, give_up)
     giving_up.start()
     try:
-        jax.distributed.initialize(
-            **found._asdict(), initialization_timeout=JOINING + 60, heartbeat_timeout_seconds=SILENCE
-        )
+        with preemption.at_once():
+            jax.distributed.initialize(
+                **found._asdict(), initialization_timeout=JOINING + 60, heartbeat_timeout_seconds=SILENCE
+            )
     except Exception as error:
+        if isinstance(error, LOST) and re.match(distributed.LOSSES, str(error)):
+            raise Stopped(f"stopped because another process was lost ({first_line(error)})") from error
         # a ValueError, or whatever asking the cloud's metadata server gives where there is none
-        if found == Place() and not _in_cluster():
+        if found == Place() and not _in_cluster() and not isinstance(error, LOST):
             logging.info("this TPU's machine tells of no others: one process")
             return
         if not isinstance(error, ValueError | RuntimeError):
             raise
-        raise not_found(found, str(error).splitlines()[0][:160]) from error
+        raise not_found(found, first_line(error)) from error
     finally:
         giving_up.cancel()
     distributed.start(platform)
@@ -119,14 +124,18 @@ def join(given: dict[str, Any], platform: str, job: str) -> None:
 def not_found(asked: Place, why: str) -> InputError:
     """The others are not there."""
     where = f"--{FLAGS[0]}" if asked.coordinator_address else "jax.distributed"
-    todo = "start every process within five minutes, with the address of process 0 that all can reach"
-    return InputError(where, f"the processes of this job do not find each other ({why})", todo)
+    return InputError(where, f"the processes of this job do not find each other ({why})", TOGETHER)
 
 
-def give_up(asked: Place) -> None:
-    """Ends the process, whose main thread waits for the others."""
-    print(f"error: {not_found(asked, f'after {JOINING} s not all are there')}", file=sys.stderr, flush=True)
-    os._exit(2)
+def give_up() -> None:
+    """Ends the process, whose main thread waits for the others: a preempted machine may be long in coming back."""
+    end_unfinished(f"stopped after {JOINING} s in which not all processes came; {TOGETHER}")
+
+
+def end_unfinished(why: str) -> NoReturn:
+    """Ends the process with what it has done so far."""
+    print(f"{why}; run the same command again to go on", file=sys.stderr, flush=True)
+    os._exit(STOPPED)
 
 
 def refuse_unless_lost(error: Exception) -> NoReturn:
@@ -139,8 +148,8 @@ def refuse_unless_lost(error: Exception) -> NoReturn:
     if not jax.distributed.is_initialized() or jax.process_count() == 1 or str(error).startswith(OWN):
         raise error
     global _together
-    _together, what = False, str(error).splitlines()[0][:160]
-    raise Stopped(f"stopped because another process was lost ({what})") from error
+    _together = False
+    raise Stopped(f"stopped because another process was lost ({first_line(error)})") from error
 
 
 def leave(code: int) -> None:
@@ -156,6 +165,7 @@ def leave(code: int) -> None:
         try:
             distributed.wait_for_all("the end", timeout=WAITING.get(code, 5))
             jax.distributed.shutdown()
-        except RuntimeError:  # not all came: one is still at work, or was lost
-            code = code or 75
+        except RuntimeError as error:  # not all came: one is still at work, or was lost
+            if not code:
+                end_unfinished(f"another process did not come to its end ({first_line(error)})")
     os._exit(code)

@@ -132,20 +132,27 @@ def told(address: str) -> Iterator[None]:
         raise
     except (InputError, RuntimeError):
         raise
-    except Exception as error:  # gcsfs passes on those of several packages
-        import aiohttp
-        import requests
-        from google.auth.exceptions import GoogleAuthError
-
-        if getattr(error, "code", None) in (401, 403) or str(error).startswith("Forbidden"):
-            raise InputError(address, f"may not be used ({_line(error)})", LOG_IN) from error
-        if isinstance(error, GoogleAuthError):
-            raise InputError(address, f"cannot be used without credentials ({_line(error)})", LOG_IN) from error
-        if isinstance(error, aiohttp.ClientError | requests.RequestException | TimeoutError):
-            raise InputError(address, f"cannot be reached ({_line(error)})", "check the network") from error
+    except Exception as error:
+        if refusal := refused(address, error):
+            raise refusal from error
         if isinstance(error, OSError) and error.errno:
             raise
         raise InputError(address, f"cannot be used ({_line(error)})", "check it, or try again later") from error
+
+
+def refused(address: str, error: Exception) -> InputError | None:
+    """An error that says nothing of the data: an address may not be used, or cannot be reached; None: another one."""
+    import aiohttp  # gcsfs passes on the errors of several packages
+    import requests
+    from google.auth.exceptions import GoogleAuthError
+
+    if getattr(error, "code", None) in (401, 403) or str(error).startswith("Forbidden"):
+        return InputError(address, f"may not be used ({_line(error)})", LOG_IN)
+    if isinstance(error, GoogleAuthError):
+        return InputError(address, f"cannot be used without credentials ({_line(error)})", LOG_IN)
+    if isinstance(error, aiohttp.ClientError | requests.RequestException | TimeoutError):
+        return InputError(address, f"cannot be reached ({_line(error)})", "check the network")
+    return None
 
 
 def _line(error: BaseException) -> str:

@@ -24,6 +24,15 @@ with preemption.listening(), preemption.deferred():
         time.sleep(0.1)
 """
 
+LONELY = """
+import sys
+from latentjax import command_line, processes
+def join(words):
+    print("ready", flush=True)
+    processes.join(dict(zip(processes.FLAGS, words)), "cpu", "train")
+sys.exit(command_line.run(join))
+"""
+
 
 @pytest.fixture(scope="module")
 def config(generator):
@@ -196,3 +205,15 @@ def test_in_a_thread_nothing_is_installed():
 def handler_within():
     with preemption.listening():
         return signal.getsignal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("index", ["0", "1"])
+def test_a_process_that_waits_for_the_others_is_stopped_at_once(index):
+    address = f"localhost:{process_groups.free_port()}"
+    command = [sys.executable, "-c", LONELY, address, "2", index]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tiny_runs.ROOT)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1)  # it is in C++ by then; where it is not, the first signal stops it too
+    ended = stopped(process, signal.SIGTERM)
+    assert ended.code == 75, ended.log
+    assert ended.log.splitlines()[-1].endswith("run the same command again to go on")
