@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import config_dict
 
 from latentjax.errors import InputError
+from latentjax.files import read_json
 
 if TYPE_CHECKING:
     ConfigDict = Any  # its fields are known when it is loaded
@@ -80,7 +81,7 @@ def of_run(workdir: str, config: ConfigDict) -> ConfigDict:
     if not workdir or not file.exists():
         raise InputError("--config", "is missing", "give a config file, such as configs/demo.py")
     try:
-        known = dict(json.loads(file.read_text(encoding="utf-8"))["config"])
+        known = dict(read_json(file)["config"])
         fields = flatten(config)
         if unknown := [name for name in known if name not in fields]:
             raise InputError(file, f"sets {unknown[0]!r:.60}, which is no field", "give --config")

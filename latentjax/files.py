@@ -120,6 +120,40 @@ def write_bytes(path: os.PathLike | str, data: bytes) -> None:
         aside.unlink(missing_ok=True)
 
 
+def read_json(path: os.PathLike | str) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no JSON object in UTF-8, or one that is nested too deeply.
+    """
+    return _object(pathlib.Path(path).read_bytes())
+
+
+def read_lines(path: os.PathLike | str) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a log, one a line; lines that were cut off or damaged are left out, no file is no lines.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    path = pathlib.Path(path)
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            yield _object(line)
+        except ValueError:
+            continue
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(str(error)) from error  # that of bytes that are no UTF-8 would repeat all of them
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    return found
+
+
 def write_json(path: os.PathLike | str, value: Any) -> None:
     """Writes or replaces a JSON file by one rename."""
     write_text(path, json.dumps(value, indent=2) + "\n")

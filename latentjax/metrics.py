@@ -13,7 +13,7 @@ import numpy as np
 from latentjax import distributed
 from latentjax.checkpoints import Checkpoints
 from latentjax.errors import InputError
-from latentjax.files import write_text
+from latentjax.files import read_lines, told, write_text
 from latentjax.packages import imported
 
 
@@ -53,7 +53,7 @@ class Log:
     ):
         self._path, self._first, self._rate = folder / "metrics.jsonl", first, rate
         if distributed.is_primary():
-            drop_after(self._path, first)
+            drop_after(self._path, first, "loss")
         self._checkpoints, self._samples = checkpoints, samples_per_step
         begun = begun or {"pending": [], "losses": []}
         self._pending: list[Any] = [_metrics_of(known) for known in begun["pending"]]
@@ -149,16 +149,14 @@ def _metrics_of(known: dict[str, float]) -> Any:
     return collections.namedtuple("Earlier", known)(**{name: np.float32(value) for name, value in known.items()})
 
 
-def drop_after(file: pathlib.Path, step: int) -> None:
-    """Drops the lines of a log later than `step`, and one that was cut off."""
-    kept = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
-            continue
-    write_text(file, "".join(kept))
+def drop_after(file: pathlib.Path, step: int, value: str) -> None:
+    """Drops the lines of a log later than `step`, and those that were cut off or damaged: without a number `value`."""
+    kept = [
+        line
+        for line in read_lines(file)
+        if type(line.get("step")) is int and line["step"] <= step and type(line.get(value)) in (int, float)
+    ]
+    write_text(file, "".join(json.dumps(line) + "\n" for line in kept))
 
 
 class Validations:
@@ -167,15 +165,18 @@ class Validations:
     Args:
         file: where.
         first: the step gone on from; what a killed run wrote after it is dropped.
+
+    Raises:
+        InputError: it cannot be written.
     """
 
     def __init__(self, file: pathlib.Path, first: int):
         self._file = file
-        if distributed.is_primary():
-            drop_after(file, first)
-        distributed.wait_for_all("the validations")
-        lines = file.read_text(encoding="utf-8").splitlines()
-        self._scores = [float(json.loads(line)["selection"]) for line in lines]
+        with told(file):
+            if distributed.is_primary():
+                drop_after(file, first, "selection")
+            distributed.wait_for_all("the validations")
+            self._scores: list[float] = [line["selection"] for line in read_lines(file)]
 
     def add(self, step: int, measured: dict[str, Any], score: float) -> None:
         """Writes what was measured; `score` is what the best is chosen by, higher is better."""

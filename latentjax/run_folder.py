@@ -5,6 +5,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
 import subprocess
@@ -18,7 +19,7 @@ import jax
 from latentjax import config as configs
 from latentjax import distributed, locks, starts
 from latentjax.errors import InputError
-from latentjax.files import recover, write_json
+from latentjax.files import read_json, recover, told, write_json
 from latentjax.preemption import Stopped
 
 # these may change between two starts in the same folder
@@ -60,6 +61,7 @@ class RunFolder:
             raise InputError(self.path, f"cannot be read ({error.strerror})", "name another --workdir") from error
         if known is not None:
             self._refuse_changes(known)
+            self._put_back()
 
     def create(self) -> None:
         """Makes the folder, locks it for the primary process and writes config.json.
@@ -70,12 +72,16 @@ class RunFolder:
         if distributed.is_primary():
             self._write_config()
         distributed.wait_for_all("the run folder")
-        if not (self.path / "config.json").exists():
-            self._write_config()  # the processes share no disk
+        if not distributed.is_primary():
+            self._write_config(unshared=True)
 
-    def _write_config(self) -> None:
+    def _write_config(self, *, unshared: bool = False) -> None:
+        """Takes the folder; `unshared`: unless the primary process did, on a disk that is also this one's."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            # making and listing ask the disk; NFS remembers for a while of a name that it was not there
+            if unshared and "config.json" in os.listdir(self.path):
+                return
             locks.hold(self.path)
             for name in REPLACED:
                 recover(self.path / name)
@@ -84,6 +90,18 @@ class RunFolder:
             write_json(self.path / "config.json", record)
         except OSError as error:
             raise InputError(self.path, f"cannot be written ({error.strerror})", "name another --workdir") from error
+
+    def _put_back(self) -> None:
+        """What a killed process was replacing is there again before anything reads it.
+
+        Raises:
+            InputError: it cannot be, or another process began to write.
+        """
+        if distributed.is_primary() and any(self.path.glob(".*.old.*")):
+            with told(self.path), locks.released():
+                locks.hold(self.path)
+                for name in REPLACED:
+                    recover(self.path / name)
 
     def _known_config(self) -> dict[str, Any] | None:
         """The config of an earlier start."""
@@ -97,9 +115,12 @@ class RunFolder:
                 raise InputError(self.path, "is a file", "name a folder with --workdir")
             return None
         try:
-            return dict(json.loads(file.read_text(encoding="utf-8"))["config"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(file, f"is damaged ({error!r})", "name another --workdir") from error
+            known = read_json(file).get("config")
+        except ValueError as error:
+            raise InputError(file, f"is damaged ({error})", "name another --workdir") from error
+        if not isinstance(known, dict):
+            raise InputError(file, "is damaged (it holds no config)", "name another --workdir")
+        return known
 
     def _refuse_changes(self, known: dict[str, Any]) -> None:
         """A run goes on under its own config, but for a short list of fields."""
@@ -129,19 +150,22 @@ class RunFolder:
         """
         file = self.path / "run.json"
         try:
-            known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+            known = read_json(file) if file.exists() else {}
         except (OSError, ValueError) as error:
-            raise InputError(file, f"is damaged ({error!r})", "name another --workdir") from error
+            raise InputError(file, f"is damaged ({error})", "name another --workdir") from error
         for name, digest in sha256.items():
             if known.get(name, digest) != digest:
                 what = f"was made with another {name.removesuffix('_sha256')} than the one that is there now"
                 raise InputError(self.path, what, "name another --workdir, or put the old weights back")
 
     def write_run(self, **facts: Any) -> None:
-        """run.json: what this start runs on, and all starts; checksums that are not given stay."""
+        """run.json: what this start runs on, and all starts; checksums that are not given stay.
+
+        Raises:
+            InputError: it cannot be written.
+        """
         if not distributed.is_primary():
             return
-        self.starts = self.starts or [*starts.known(self.path), starts.begun(sys.argv)]
         before = starts.read(self.path / "run.json")
         self._run = {
             **{name: value for name, value in before.items() if name.endswith("_sha256")},
@@ -154,13 +178,20 @@ class RunFolder:
             "git_revision": git_revision(),
             **facts,
         }
+        # last: what has starts can be noted, whenever a signal comes
+        self.starts = self.starts or [*starts.known(self.path), starts.begun(sys.argv)]
         self.note()
 
     def note(self, **facts: Any) -> None:
-        """Adds to what run.json says of this start."""
+        """Adds to what run.json says of this start.
+
+        Raises:
+            InputError: it cannot be written.
+        """
         if self.starts:
             self.starts[-1] |= facts
-            write_json(self.path / "run.json", {**self._run, "starts": self.starts})
+            with told(self.path):
+                write_json(self.path / "run.json", {**self._run, "starts": self.starts})
 
 
 def job(run: Callable[[configs.ConfigDict, str], str | None]) -> Callable[[configs.ConfigDict, str], str | None]:
@@ -197,7 +228,7 @@ _opened: list[RunFolder] = []  # by the jobs that are running
 
 def _end(folder: RunFolder, how: str) -> None:
     """Notes the end, unless the disk has no room for it, which has been told of."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(InputError):
         folder.note(ended=time.time(), how=how)
 
 
@@ -223,9 +254,9 @@ def refuse_other_facts(header: pathlib.Path, facts: dict[str, Any], field: str) 
     if not header.exists():
         return {}
     try:
-        known = dict(json.loads(header.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(header, f"is damaged ({error!r})", f"choose another {field}") from error
+        known = read_json(header)
+    except (OSError, ValueError) as error:
+        raise InputError(header, f"is damaged ({error})", f"choose another {field}") from error
     if differing := [name for name in facts if known.get(name) != facts[name]]:
         what = f"was made with another {' and '.join(differing)}"
         raise InputError(header.parent, what, f"choose another {field}")

@@ -1,11 +1,13 @@
 """Every start of a run, in run.json: when, from which step to which, how it ended; and what share of it counted."""
 
-import json
 import pathlib
 import time
 from typing import Any, NamedTuple
 
+from latentjax.files import read_json
+
 KEPT = 1000  # starts that are listed one by one
+NUMBERS = ("began", "ended", "from_step", "step", "seconds", "time")
 launched: float | None = None  # when this process began, where a command says so; for its first start
 
 
@@ -24,21 +26,30 @@ class Goodput(NamedTuple):
 
 def known(folder: pathlib.Path) -> list[dict[str, Any]]:
     """The starts before this one; one that was killed ended, as far as is known, at its last heartbeat."""
-    record = read(folder / "run.json")
-    starts = [start for start in record.get("starts", []) if isinstance(start, dict)]
+    listed = read(folder / "run.json").get("starts")
+    starts = [start for start in listed if _sound(start, "began")] if isinstance(listed, list) else []
     if starts and "ended" not in starts[-1]:
-        heartbeat = read(folder / "heartbeat.json")
-        ours = heartbeat.get("time", 0) >= starts[-1].get("began", 0) and heartbeat.get("doing") == "train"
-        last = {"ended": heartbeat["time"], "step": heartbeat["step"], "seconds": heartbeat["seconds"]} if ours else {}
-        starts[-1] = {**starts[-1], "ended": starts[-1].get("began"), "how": "killed", **last}
+        began, last, heartbeat = starts[-1]["began"], {}, read(folder / "heartbeat.json")
+        if _sound(heartbeat, "time", "step", "seconds") and heartbeat.get("doing") == "train":
+            last = {"ended": heartbeat["time"], "step": heartbeat["step"], "seconds": heartbeat["seconds"]}
+        ours = last.get("ended", 0) >= began
+        starts[-1] = {**starts[-1], "ended": began, "how": "killed", **(last if ours else {})}
     return starts[-KEPT:]
+
+
+def _sound(record: Any, *needed: str) -> bool:
+    """Whether it has the fields needed, and no number of it is damaged."""
+    if not isinstance(record, dict) or any(name not in record for name in needed):
+        return False
+    numbers = [record[name] for name in NUMBERS if name in record]
+    return all(type(number) in (int, float) and 0 <= number < 1e18 for number in numbers)
 
 
 def read(file: pathlib.Path) -> dict[str, Any]:
     """A JSON object; empty where there is none, or a damaged one: it is only for the record."""
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):
+        return read_json(file)
+    except (OSError, ValueError):
         return {}
 
 

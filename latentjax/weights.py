@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 
 from latentjax import assessors, generators, remote
 from latentjax.errors import InputError
-from latentjax.files import sha256_of, staged
+from latentjax.files import read_json, sha256_of, staged
 from latentjax.transformers import Transformer
 
 FORMAT = "latentjax-model-1"
@@ -146,9 +146,9 @@ def save(
 def holds(folder: pathlib.Path, arrays: dict[str, Any]) -> bool:
     """Whether a model folder is there, whole, with these weights."""
     try:
-        known, file = json.loads((folder / "model.json").read_text(encoding="utf-8")), folder / "weights.safetensors"
-        return known["weights_sha256"] == digest(arrays) == sha256_of(file)
-    except (OSError, ValueError, KeyError, TypeError):
+        known, file = read_json(folder / "model.json"), folder / "weights.safetensors"
+        return known.get("weights_sha256") == digest(arrays) == sha256_of(file)
+    except (OSError, ValueError):
         return False
 
 

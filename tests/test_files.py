@@ -113,6 +113,30 @@ def test_sha256_is_of_the_bytes(tmp_path):
     assert files.sha256_of(tmp_path / "a") == hashlib.sha256(b"abc" * 10).hexdigest()
 
 
+# ---- our own records
+
+
+NO_OBJECTS = [
+    *(b"", b"{", b"[]", b"3", b"null", b'"a"', b'{"a": "\xff"}', b"\xff" * 999),
+    *(b"[" * 100_000, b'{"a":' * 9_999),
+]
+
+
+@pytest.mark.parametrize("data", NO_OBJECTS)
+def test_what_is_no_json_object_is_one_kind_of_error_that_does_not_repeat_it(tmp_path, data):
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        files.read_json(tmp_path / "a.json")
+    assert len(repr(caught.value)) < 200
+
+
+@pytest.mark.parametrize("data", NO_OBJECTS)
+def test_a_line_that_is_no_json_object_is_left_out_and_no_other(tmp_path, data):
+    (tmp_path / "log").write_bytes(b'{"step": 1}\n' + data + b'\n{"step": 2}\n')
+    assert list(files.read_lines(tmp_path / "log")) == [{"step": 1}, {"step": 2}]
+    assert list(files.read_lines(tmp_path / "none")) == []
+
+
 # ---- what a killed process left
 
 

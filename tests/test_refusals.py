@@ -159,6 +159,18 @@ def test_with_all_checkpoints_damaged_it_stops_and_they_stay(ended, config, work
     assert contents(workdir) == before
 
 
+def test_killed_while_it_replaced_its_transformer_it_is_evaluated_with_the_one_before(ended, config, finished, workdir):
+    (workdir / ".transformer.old.abc").mkdir()
+    (workdir / "transformer").rename(workdir / ".transformer.old.abc" / "transformer")
+    shutil.copytree(finished / "checkpoints", workdir / ".transformer.new")  # what it had not put there yet
+    code, log = ended(config(), workdir, "evaluate")
+    assert code == 0, log
+    for name in ("model.json", "weights.safetensors"):
+        assert (workdir / "transformer" / name).read_bytes() == (finished / "transformer" / name).read_bytes()
+    assert not list(workdir.glob(".transformer*"))
+    assert list((workdir / "evaluation").glob("*-30"))
+
+
 # ---- latents
 
 

@@ -9,6 +9,8 @@ from latentjax import config as configs
 from latentjax.errors import InputError
 from latentjax.run_folder import RunFolder
 
+DAMAGED = ["", "{", "[]", "3", "\xff", '{"a": "\xff"}', "[" * 100_000]
+
 
 def changed(**fields):
     """The default config with fields changed; two underscores stand for the dot."""
@@ -98,7 +100,7 @@ def test_a_field_that_a_later_version_added_counts_as_a_difference(workdir):
     assert "train.new is None there and 3 here" in refusal(workdir, config)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"config": 3}', '{"config": [1]}', "\xff", "[" * 100_000])
+@pytest.mark.parametrize("text", [*DAMAGED, "{}", '{"config": 3}', '{"config": [[1, 2]]}'])
 def test_a_damaged_config_json_is_named(workdir, text):
     (workdir / "config.json").write_bytes(text.encode("latin-1"))
     assert refusal(workdir, default.get_config()).startswith(f"{workdir}/config.json: is damaged (")

@@ -59,7 +59,34 @@ def test_without_a_sign_of_its_own_it_ended_where_it_began(tmp_path, beat):
     assert starts.known(tmp_path) == [{"began": 100.0, "from_step": 10, "ended": 100.0, "how": "killed"}]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"starts": [3]}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "\xff", '{"starts": [3]}', '{"starts": 3}', '{"starts": null}', "[" * 100_000]
+)
 def test_a_damaged_record_starts_a_new_list(tmp_path, text):
-    (tmp_path / "run.json").write_text(text)
+    (tmp_path / "run.json").write_bytes(text.encode("latin-1"))
     assert starts.known(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["began", "ended", "from_step", "step", "seconds"])
+@pytest.mark.parametrize("value", ["3", None, [3], True, -1, float("nan"), pytest.param(10**400, id="huge")])
+def test_a_start_with_a_damaged_number_is_left_out(tmp_path, name, value):
+    good = start(0, 100, 0, 50, 80.0)
+    write(tmp_path, [good | {name: value}, good])
+    assert starts.known(tmp_path) == [good]
+    assert starts.goodput(starts.known(tmp_path)).share == 0.8
+
+
+def test_a_start_that_does_not_say_when_it_began_is_left_out(tmp_path):
+    write(tmp_path, [{"from_step": 0, "step": 50}])
+    assert starts.known(tmp_path) == []
+
+
+@pytest.mark.parametrize("damage", [{"step": None}, {"seconds": "50"}, {"time": "160"}, {"time": [160]}, {"doing": 3}])
+def test_a_damaged_heartbeat_is_none(tmp_path, damage):
+    beat = {"time": 160.0, "doing": "train", "step": 30, "seconds": 50.0}
+    killed = [{"began": 100.0, "from_step": 10, "ended": 100.0, "how": "killed"}]
+    write(tmp_path, [{"began": 100.0, "from_step": 10}], beat | damage)
+    assert starts.known(tmp_path) == killed
+    for name in damage:
+        write(tmp_path, [{"began": 100.0, "from_step": 10}], {key: beat[key] for key in beat if key != name})
+        assert starts.known(tmp_path) == killed

@@ -12,7 +12,7 @@ import numpy as np
 from absl import logging
 
 from latentjax.errors import InputError
-from latentjax.files import write_json, write_text
+from latentjax.files import read_lines, recover, write_json, write_text
 from latentjax.report import comparison, curves, gallery, quality, quality_figures, statistics
 from latentjax.report.finished_runs import notes_of
 from latentjax.report.strips import Strip, finished
@@ -29,6 +29,18 @@ COMPARED = [
     ("quality.png", "How well the edits do what was asked"),
 ]
 PARTS = ("grids", "sprites", "features")  # sub-folders with a file for each strip
+# beside them, written to the side and then renamed, as pictures are by `pictures.save`
+REPLACED = (
+    *("evaluation.json", "strips.jsonl", "scores.csv", "manifest.jsonl", "summary.json", "index.html"),
+    "transformer",
+)
+# what a strip's record has
+FIELDS = {
+    **dict.fromkeys(("key", "file", "sprite", "name", "sha256"), str),
+    **dict.fromkeys(("noise_seed", "class", "batch"), int),
+    **dict.fromkeys(("latent", "measured", "judged"), dict),
+    "tiles": list,
+}
 
 
 def finished_strips(folder: pathlib.Path, facts: dict[str, Any], strips: list[Strip]) -> dict[str, dict[str, Any]]:
@@ -40,18 +52,14 @@ def finished_strips(folder: pathlib.Path, facts: dict[str, Any], strips: list[St
     if (folder / "comparison.json").exists():
         raise InputError(folder, "holds a comparison of several runs", "choose another --config.evaluate.name")
     refuse_other_facts(folder / "evaluation.json", facts, "--config.evaluate.name")
-    log = folder / "strips.jsonl"
     records = {}
-    for line in log.read_text().splitlines() if log.exists() else ():
-        try:
-            record = json.loads(line)
-            file, sprite, *_ = (record[name] for name in ("file", "sprite", "name", "noise_seed", "latent", "measured"))
-        except (ValueError, KeyError, TypeError):
-            continue  # cut off when the process was killed: the strip is made again
-        kept = [folder / "grids" / file, folder / "sprites" / sprite]
+    for record in read_lines(folder / "strips.jsonl"):
+        if any(type(record.get(name)) is not kind for name, kind in FIELDS.items()):
+            continue  # damaged: the strip is made again
+        kept = [folder / "grids" / record["file"], folder / "sprites" / record["sprite"]]
         kept += [features_file(folder, record)] if "identity" in record["judged"] else []
         if all(path.exists() for path in kept):
-            records[file] = record
+            records[record["file"]] = record
     others = len(records.keys() - {strip.file for strip in strips})
     if others:
         what = f"holds {others} strips of other latents or noise seeds"
@@ -81,6 +89,10 @@ def open_folder(
         (folder / part).mkdir(parents=True, exist_ok=True)
         for cut_off in (folder / part).glob(".*"):
             cut_off.unlink()
+    for name in REPLACED:
+        recover(folder / name)
+    for cut_off in folder.glob(".*.part"):
+        cut_off.unlink()
     header = {**facts, "evaluate": settings, "strips": [strip.file for strip in strips]}
     write_json(folder / "evaluation.json", header)
     write_strips(folder, list(records.values()))
