@@ -172,6 +172,15 @@ def refuse_other_input(text: str, where: str, todo: str = "start all of them wit
         raise InputError(where, "is not the same for all processes", todo)
 
 
+def refuse_other_files(text: str, where: str) -> None:
+    """The same of files, where `text` stands for what is in them.
+
+    Raises:
+        InputError: on all processes, where one has others.
+    """
+    refuse_other_input(text, where, "give all of them the same files")
+
+
 def refuse_unshared(folder: pathlib.Path, todo: str) -> None:
     """A folder into which all processes write is one folder.
 

@@ -278,9 +278,8 @@ command_line.run(lambda words: processes.join(dict(zip(processes.FLAGS, words)),
 @pytest.mark.parametrize("index", ["0", "1"])
 def test_processes_that_never_come_are_told_of(index):
     ended = tiny_runs.python(LONELY, f"localhost:{process_groups.free_port()}", "2", index)
-    assert ended.returncode == 2
-    said = (
-        "error: --coordinator_address: the processes of this job do not find each other (after 2 s not all are there)"
-    )
-    assert ended.stderr.splitlines()[-1].startswith(said)
+    assert ended.returncode == 75
+    line = ended.stderr.splitlines()[-1]
+    assert line.startswith("stopped after 2 s in which not all processes came; start every process ")
+    assert line.endswith("; run the same command again to go on")
     assert "Traceback" not in ended.stderr

@@ -10,7 +10,7 @@ from PIL import Image
 from latentjax.errors import InputError
 from latentjax.jobs import evaluate, generate
 from latentjax.report.strips import pixels_sha256
-from tests import tiny_runs
+from tests import process_groups, tiny_runs
 
 FIELDS = {"evaluate__noise_seeds": (0, 1), "evaluate__count": 2, "evaluate__name": "mine"}
 
@@ -91,4 +91,13 @@ def test_other_weights_are_told(generator, finished, transformer, tmp_path):
     tile = {"generate__tile": "evaluation/mine/manifest.jsonl:1"}
     with pytest.raises(InputError, match="was made with another generator; give the config, weights and latents"):
         generate.run(tiny_runs.config(other, transformer__weights=transformer, **tile), str(workdir))
+    assert not (workdir / "generated").exists()
+
+
+def test_several_processes_are_told_that_one_makes_it(config, finished, tmp_path):
+    workdir = shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("generated"))
+    arguments = tiny_runs.arguments(config(generate__tile="evaluation/mine/manifest.jsonl:1"), workdir, "generate")
+    for process in process_groups.run(arguments, devices=1):
+        assert process.code == 2, process.log
+        assert process.log.splitlines()[-1] == "error: config.generate.tile: is made by one process; start the job once"
     assert not (workdir / "generated").exists()

@@ -237,6 +237,7 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     target.check()
     studio.create()
     with told(folder):
+        studio.folder.write_run(mesh=dict(studio.mesh.shape))
         missing = target.missing()
         if len(missing) < len(films):
             logging.info("%s: %d of %d films are there", folder, len(films) - len(missing), len(films))

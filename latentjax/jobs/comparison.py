@@ -6,7 +6,6 @@ import os
 import pathlib
 from typing import Any, NamedTuple
 
-import jax
 from absl import logging
 
 from latentjax import distributed, latents
@@ -18,6 +17,7 @@ from latentjax.jobs.samples import Samples
 from latentjax.jobs.sweep import Measures
 from latentjax.jobs.workbench import Workbench
 from latentjax.report import evaluation
+from latentjax.unsupervised_directions import KINDS
 
 
 class Entry(NamedTuple):
@@ -73,20 +73,22 @@ class Prepared(NamedTuple):
 
 
 def prepare(bench: Workbench, entries: list[Entry], folder: pathlib.Path) -> list[Prepared]:
-    """What each entry moves latents by; folders first, so that a wrong one is told before directions are fitted.
+    """What each entry moves latents by; folders first, then what is fitted to files.
+
+    What is wrong with them is told before other directions are fitted.
 
     Raises:
         InputError: naming the entry.
     """
     measures, samples, found = Measures(bench), Samples(bench), {}
-    for entry in sorted(entries, key=lambda entry: entry.method in FITTED):
+    for entry in sorted(entries, key=lambda entry: (entry.method in FITTED, entry.method in KINDS)):
         config = copy.deepcopy(bench.config)
         config.evaluate.update({"method": entry.method, "runs": ()})
         own = dataclasses.replace(bench, config=config)
         transformer = transformer_of(own, folder / entry.folder, samples)
         if transformer is None or not any(transformer.noise_dims):
             config.evaluate.noise_seeds = config.evaluate.noise_seeds[:1]  # the others would be the same pictures
-        params = jax.device_put(transformer.state if transformer else None, distributed.replicated(bench.mesh))
+        params = distributed.placed(transformer.state if transformer else None, distributed.replicated(bench.mesh))
         made = Evaluation(own, transformer, measures, folder / entry.folder)
         step = transformer.source.get("step") if transformer else None
         made.check(params, step)
@@ -106,6 +108,7 @@ def run(bench: Workbench) -> None:
     prepared = prepare(bench, entries, folder)
     bench.create()
     with told(folder):
+        bench.folder.write_run(mesh=dict(bench.mesh.shape))
         parts = [(each, direction) for each in prepared for direction in each.evaluation.directions]
         for each, direction in parts:  # what was fitted is kept before the first picture is made
             each.evaluation.open(each.params, direction, each.folder(direction))

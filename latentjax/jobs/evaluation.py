@@ -19,7 +19,7 @@ from latentjax.errors import InputError
 from latentjax.files import told
 from latentjax.heartbeat import Heartbeat
 from latentjax.jobs import methods
-from latentjax.jobs.kept import keep
+from latentjax.jobs.kept import keep, together
 from latentjax.jobs.sweep import Measures, Sweep
 from latentjax.jobs.workbench import Workbench
 from latentjax.networks import identity_of
@@ -65,6 +65,8 @@ class Evaluation:
         self.sweep = Sweep(bench, transformer, measures or Measures(bench))
         self.transformer, self.alphas = self.sweep.transformer, self.sweep.alphas
         self.strips = strips_of(bench)
+        distributed.refuse_other_files(" ".join(strip.key for strip in self.strips), "config.evaluate.latents")
+        distributed.refuse_other_files(transformer.sha256 if transformer else "", "the transformer")
 
     def preview(self, params: Any, step: int) -> None:
         """Draws the first strips into samples/."""
@@ -78,7 +80,7 @@ class Evaluation:
             folder.mkdir(exist_ok=True)
             pictures.save(pictures.overview(images, labels, title=f"step {step}"), folder / f"step{step:08d}.png")
 
-    def run(self, params: Any, step: int | None, *, untrained: bool = False) -> None:
+    def run(self, params: Any, step: int | None, *, untrained: bool = False) -> int:
         """Makes what is missing of the evaluation folder, of one for each of several directions.
 
         Args:
@@ -86,19 +88,25 @@ class Evaluation:
             step: how long they were trained, for the folder's name.
             untrained: keeps evaluate.name free for the learned transformer.
 
+        Returns:
+            How many strips were made.
+
         Raises:
             InputError: a folder holds an evaluation of something else.
         """
+        made = 0
         for direction in self.directions:
             folder = self.folder(step, direction, untrained=untrained)
             with told(folder):
                 filled = self.fill(params, direction, folder)
+                made += filled.made
                 if not distributed.is_primary():
                     continue
                 if not filled.made and all((folder / name).exists() for name in ("index.html", "summary.json")):
                     logging.info("nothing is missing; look at %s", folder / "index.html")
                 else:
                     log_result(folder, report(folder, filled.facts, filled.records))
+        return made
 
     def open(self, params: Any, direction: int, folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """Makes a folder and keeps in it what moves the latents; its facts, and the records of strips that are there.
@@ -141,6 +149,7 @@ class Evaluation:
         heart = Heartbeat(self.bench.folder.path, folder.name, "strips", 1, 0, len(missing))
         for record in heart.along(bar):
             records[record["file"]] = record
+        heart.close()
         ordered = [records[strip.file] for strip in self.strips]
         write_strips(folder, ordered)
         return Filled(facts, ordered, len(missing))
@@ -175,9 +184,13 @@ class Evaluation:
         Raises:
             InputError: it is.
         """
-        for direction in self.directions:
-            if (folder := self.folder(step, direction)).exists():
-                finished_strips(folder, self.facts(params, direction), self.strips)
+
+        def check() -> None:
+            for direction in self.directions:
+                if (folder := self.folder(step, direction)).exists():
+                    finished_strips(folder, self.facts(params, direction), self.strips)
+
+        together(check, self.folder(step, self.directions[0]))
 
     def folder(self, step: int | None, direction: int, *, untrained: bool = False) -> pathlib.Path:
         """evaluation/NAME, with the direction where there are several; see `folder_of`."""

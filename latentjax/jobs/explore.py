@@ -155,7 +155,7 @@ def prepared(config: ConfigDict, workdir: str) -> Studio | None:
         start(config)
         return None
     judging = config.explore.directions and (config.assessor.weights or config.assessor.terms)
-    return prepare(config, workdir) if judging else prepare_studio(config, workdir)
+    return prepare(config, workdir, "explore") if judging else prepare_studio(config, workdir)
 
 
 @job
@@ -185,6 +185,7 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     directions = directions_of(studio) if studio is not None and settings.directions else {}
     (run_folder if studio is None else studio).create()
     with told(folder):
+        (run_folder if studio is None else studio.folder).write_run()
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "exploration.json", facts)
         if imaging is not None:

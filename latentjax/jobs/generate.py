@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -10,7 +11,7 @@ import jax
 from absl import logging
 from tqdm import tqdm
 
-from latentjax import latents, networks, space
+from latentjax import distributed, latents, networks, space
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.files import told
@@ -131,11 +132,13 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     transformer = methods.learned_transformer(studio) if config.generate.alphas else None
     generation = Generation(studio, transformer)
     folder = generation.folder(transformer.source.get("step") if transformer else None)
+    distributed.refuse_other_files(json.dumps(generation.facts), "config.generate.latents")
     process = jax.process_index(), jax.process_count()
     target = GeneratedSet(folder, generation.facts, generation.total, config.generate, process)
     target.check()
     studio.create()
     with told(folder):
+        studio.folder.write_run(mesh=dict(studio.mesh.shape))
         return fill(target, generation)
 
 
@@ -156,6 +159,7 @@ def fill(target: GeneratedSet, generation: Generation) -> str:
         bar = tqdm(made, total=len(missing), unit=" images", desc=folder.name, disable=hidden)
         heart = Heartbeat(generation.studio.folder.path, folder.name, "images", 1, 0, len(missing))
         target.write(heart.along(bar), 4 * generation.batch)
+        heart.close()
     if target.manifest.exists():
         logging.info("nothing is missing; look at %s", target.overview)
     elif target.finish():

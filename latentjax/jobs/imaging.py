@@ -32,7 +32,7 @@ class Imaging:
         self.weights = studio.placed(studio.generator.state)
         self.params = None
         if transformer is not None:
-            self.params = jax.device_put(transformer.state, distributed.replicated(studio.mesh))
+            self.params = distributed.placed(transformer.state, distributed.replicated(studio.mesh))
         self._images = jax.jit(self._generate, compiler_options=distributed.compiler_options(studio.mesh))
 
     def images(self, wanted: Iterable[Picture]) -> Iterator[tuple[Picture, np.ndarray]]:
@@ -50,7 +50,7 @@ class Imaging:
         z, y = latents.stacked([picture.latent for picture in group])
         alpha = np.array([picture.alpha or 0.0 for picture in group], np.float32)
         noise = methods.noise_of(self.transformer, ((picture.latent, picture.noise_seed or 0) for picture in group))
-        return jax.device_put((z, y, alpha, noise), distributed.by_row(self.studio.mesh))
+        return distributed.placed((z, y, alpha, noise), distributed.by_row(self.studio.mesh))
 
     def _generate(self, weights: Any, params: Any, rows: Any) -> jax.Array:
         """Images [B, R, R, 3] uint8."""

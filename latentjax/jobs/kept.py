@@ -1,11 +1,14 @@
 """What moves an evaluation's latents, kept beside its pictures: a direction that was fitted is not fitted twice."""
 
 import pathlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 
-from latentjax import networks, weights
+from latentjax import distributed, networks, weights
+from latentjax.config import ConfigDict
+from latentjax.errors import InputError
 from latentjax.jobs import methods
 from latentjax.jobs.samples import Samples
 from latentjax.jobs.workbench import Workbench
@@ -14,6 +17,7 @@ from latentjax.run_folder import refuse_other_facts
 # what a direction that is fitted to samples depends on, beside the run's own config
 FITTED = ("arithmetic", "svm", "pca", "sefa")
 FITTED_BY = ("method", "seed", "strength", "components", "arithmetic_count", "arithmetic_share")
+T = TypeVar("T")
 
 
 def keep(folder: pathlib.Path, transformer: networks.LatentTransformer, params: Any) -> None:
@@ -28,6 +32,8 @@ def transformer_of(
 ) -> networks.LatentTransformer | None:
     """What evaluate.method says; a direction that was fitted for this folder before is taken from it.
 
+    Processes fit together, so that one which has the direction fits too where another lacks it.
+
     Args:
         bench: the job's tools.
         folder: of the evaluation.
@@ -36,9 +42,39 @@ def transformer_of(
     Raises:
         InputError: there is none, or an input is wrong.
     """
-    settings, header, kept = bench.config.evaluate, folder / "evaluation.json", folder / "transformer"
-    if settings.method in FITTED and not settings.plus and header.exists() and kept.exists():
-        known = refuse_other_facts(header, {}, "--config.evaluate.name").get("evaluate")
-        if isinstance(known, dict) and all(known.get(field) == settings[field] for field in FITTED_BY):
-            return networks.load_transformer(kept)
+    settings = bench.config.evaluate
+    if settings.method in FITTED and not settings.plus:
+        found = together(lambda: fitted_before(settings, folder), folder)
+        if distributed.all_agree(found is not None):
+            return found
     return methods.transformer_of(bench, samples=samples)
+
+
+def fitted_before(settings: ConfigDict, folder: pathlib.Path) -> networks.LatentTransformer | None:
+    """The direction that this process finds in an evaluation folder; None where is none, or one of other settings.
+
+    Raises:
+        InputError: the folder is damaged.
+    """
+    header, kept = folder / "evaluation.json", folder / "transformer"
+    if not (header.exists() and kept.exists()):
+        return None
+    known = refuse_other_facts(header, {}, "--config.evaluate.name").get("evaluate")
+    same = isinstance(known, dict) and all(known.get(field) == settings[field] for field in FITTED_BY)
+    return networks.load_transformer(kept) if same else None
+
+
+def together(work: Callable[[], T], folder: pathlib.Path) -> T:
+    """What a process makes of its folder; what one refuses all refuse, else the others would wait for it.
+
+    Raises:
+        InputError: this process refuses the folder, or another does.
+    """
+    found, refused = None, None
+    try:
+        found = work()
+    except InputError as error:
+        refused = error
+    if not distributed.all_agree(refused is None):
+        raise refused or InputError(folder, "is refused by another process", "see what that one says")
+    return found  # pyright: ignore[reportReturnType]

@@ -72,8 +72,12 @@ def run(config: ConfigDict, workdir: str) -> None:
     that is kept in its folder.
 
     Raises:
-        InputError: there is no such tile, or the networks or latents are no longer those of the evaluation.
+        InputError: there is no such tile, the networks or latents are no longer those of the evaluation, or there are
+            several processes.
     """
+    # one that is alone is not asked: that would choose a platform
+    if jax.distributed.is_initialized() and distributed.several():
+        raise InputError(FIELD, "is made by one process", "start the job once")
     tile = find(config.generate.tile, pathlib.Path(workdir))
     own = copy.deepcopy(config)
     try:

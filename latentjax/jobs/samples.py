@@ -99,7 +99,7 @@ class Samples:
         rows, scores = distributed.by_row(self.bench.mesh), []
         for start in range(0, len(z), self.batch):
             group = [array[start : start + self.batch] for array in (z, y)]
-            arrays = jax.device_put([distributed.padded(array, self.batch) for array in group], rows)
+            arrays = distributed.placed([distributed.padded(array, self.batch) for array in group], rows)
             found = distributed.fetched(self._score(self.bench.frozen, *arrays))
             scores.append(found[: len(group[0])])
             bar.update(len(group[0]))

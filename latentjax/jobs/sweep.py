@@ -129,7 +129,7 @@ class Sweep:
         noise = methods.noise_of(self.transformer, ((strip.latent, strip.noise_seed) for strip in group))
         z, y = latents.stacked([strip.latent for strip in group])
         rows = jax.tree.map(lambda array: distributed.padded(array, self.batch), (z, y, noise))
-        return jax.device_put(rows, distributed.by_row(self.bench.mesh))
+        return distributed.placed(rows, distributed.by_row(self.bench.mesh))
 
     def _measure(
         self, params: Any, frozen: objective.Frozen, rows: Any, direction: jax.Array

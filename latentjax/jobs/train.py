@@ -124,7 +124,7 @@ def run(config: ConfigDict, workdir: str) -> str:
     bench.create()
     bench.folder.write_run(**bench.sha256, mesh=dict(bench.mesh.shape))
     chain = optimizer(config.train)
-    state = jax.device_put(initial_state(transformer.state, chain), distributed.replicated(bench.mesh))
+    state = distributed.placed(initial_state(transformer.state, chain), distributed.replicated(bench.mesh))
     with opened(config.checkpoints, bench.folder, bench.sha256, state) as checkpoints:
         restored = checkpoints.restore(state)
         first, state, log = restored or (0, state, {})
@@ -136,9 +136,8 @@ def run(config: ConfigDict, workdir: str) -> str:
             evaluation.run(state.params, step=0, untrained=True)
         state = loop(bench, transformer, evaluation, chain, checkpoints, state, log)
     export(bench, transformer, state.params, int(state.step))
-    if config.evaluate.after_train:
-        evaluation.run(state.params, step=int(state.step))
-    return done(bench, first)
+    made = evaluation.run(state.params, step=int(state.step)) if config.evaluate.after_train else 0
+    return done(bench, first, made)
 
 
 @contextlib.contextmanager
@@ -165,11 +164,12 @@ def opened(settings: ConfigDict, run: RunFolder, sha256: dict[str, str], state: 
         checkpoints.close()
 
 
-def done(bench: Workbench, first: int) -> str:
-    """What this start did, for the closing line."""
+def done(bench: Workbench, first: int, strips: int) -> str:
+    """What this start did, for the closing line: it began after step `first`, and evaluated with so many strips."""
     train, found = bench.config.train, starts.goodput(bench.folder.starts)
     if first >= train.num_steps:
-        return f"nothing to train, step {first} was reached before"
+        evaluated = f"; {strips} strips made" if strips else ""
+        return f"nothing to train, step {first} was reached before{evaluated}"
     samples = (train.num_steps - first) * train.batch_size * train.alphas_per_latent
     again = f" (of {found.starts} starts, {100 * found.share:.0f} % of their time in steps that count)"
     return f"trained steps {first} to {train.num_steps}, {samples:,} samples" + again * (found.starts > 1)

@@ -1,9 +1,11 @@
 """Trains an assessor on pictures: one jitted, donated, sharded step; the best by validation is exported."""
 
 import itertools
+import json
 import math
+import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +14,13 @@ import optax
 from absl import logging
 from flax import nnx
 
-from latentjax import checkpoint_folder, data, distributed, forms, packages, precision, preemption
+from latentjax import checkpoint_folder, data, distributed, forms, networks, packages, precision, preemption
 from latentjax import config as configs
 from latentjax.assessor_objective import AssessorState, classified, make_step, normalised
 from latentjax.checkpoints import Checkpoints
 from latentjax.config import ConfigDict
 from latentjax.data import pipeline
+from latentjax.errors import InputError
 from latentjax.files import told
 from latentjax.heartbeat import Heartbeat
 from latentjax.jobs import assessor_report
@@ -52,6 +55,8 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     check_output(config.assessor_training.output, preparation)
     checkpoint_folder.check(config.checkpoints.folder)
     folder.create()
+    with told(folder.path):
+        distributed.refuse_unshared(folder.path, "name a --workdir that all of them share")
     examples = prepared(preparation)
     student = new_student(config, examples, beginning)
     facts = {"data_sha256": examples.sha256, "start_sha256": student.sha256}
@@ -61,18 +66,21 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     predict, settle = predictor(lesson), settler(lesson)
     chain = optimizer(config.assessor_training)
     state = AssessorState(jnp.zeros([], jnp.int32), student.params, student.statistics, chain.init(student.params))
-    state = jax.device_put(state, distributed.replicated(mesh))
+    state = distributed.placed(state, distributed.replicated(mesh))
     with opened(config.checkpoints, folder, facts, state) as checkpoints:
-        best, state = learn(lesson, chain, checkpoints, lambda state: predict(settle(state)).metrics, state)
-    logging.info("the best validation was that of step %d", best)
-    state = settle(state)
+        learned = learn(lesson, chain, checkpoints, lambda state: predict(settle(state)).metrics, state)
+    logging.info("the best validation was that of step %d", learned.best)
+    if learned.first == learned.last and distributed.all_agree(reported(folder.path, learned.best)):
+        logging.info("nothing is missing; look at %s", folder.path / "report" / "index.html")
+        return f"nothing to train, step {learned.last} was reached before"
+    state = settle(learned.state)
     predictions, temperature = predict(state), None
     if config.assessor.calibrate and config.assessor_training.output != "regression":
         temperature, predictions = tempered(lesson, predictions)
     if distributed.is_primary():
         assessor = export(lesson, state, predictions, temperature)
         assessor_report.write(lesson.folder.path, assessor, examples, predictions, source)
-    return f"an assessor of step {best}"
+    return f"an assessor of step {learned.best}"
 
 
 def prepared(preparation: data.Preparation) -> data.Set:
@@ -86,14 +94,34 @@ def prepared(preparation: data.Preparation) -> data.Set:
     return examples or data.open_set(preparation.folder)
 
 
+def reported(folder: pathlib.Path, best: int) -> bool:
+    """Whether a run folder has the assessor of the best step, and the report on it and on all steps."""
+    try:
+        step = networks.load_assessor(folder / "assessor").source.get("step")
+        drawn = json.loads((folder / "report" / "report.json").read_text(encoding="utf-8"))["curves"]
+        curves = json.loads(json.dumps(assessor_report.curves_of(folder, best)._asdict()))
+    except (InputError, OSError, ValueError, LookupError, TypeError):
+        return False
+    return step == best and drawn == curves and (folder / "report" / "index.html").exists()
+
+
+class Learned(NamedTuple):
+    """What training came to."""
+
+    first: int  # the step that it went on from
+    last: int  # the step that it reached
+    best: int
+    state: AssessorState  # of the best step
+
+
 def learn(
     lesson: Lesson,
     chain: optax.GradientTransformation,
     checkpoints: Checkpoints,
     validate: Callable[[AssessorState], dict[str, Any]],
     state: AssessorState,
-) -> tuple[int, AssessorState]:
-    """Trains to the end, from the latest checkpoint; the best step and its state."""
+) -> Learned:
+    """Trains to the end, from the latest checkpoint."""
     settings = lesson.config.assessor_training
     first, state, log = checkpoints.restore(state) or (0, state, {})
     lesson.folder.note(from_step=first)
@@ -103,7 +131,7 @@ def learn(
     if first < settings.num_steps and not validations.stale(settings.patience):
         state = loop(lesson, chain, checkpoints, validations, validate, state, log)
     best = checkpoints.restore(state, best=True)
-    return (best.step, best.state) if best else (0, state)
+    return Learned(first, int(state.step), *((best.step, best.state) if best else (0, state)))
 
 
 def loop(
@@ -225,7 +253,7 @@ def predictor(lesson: Lesson) -> Callable[[AssessorState], Predictions]:
         labels, outputs = [], []
         for batch in pipeline.in_order(examples.source("validation"), lesson.image_size, size):
             count = batch["rows"]
-            found = classify(state.params, state.statistics, jax.device_put(batch["image"], rows))
+            found = classify(state.params, state.statistics, distributed.placed(batch["image"], rows))
             outputs.append(distributed.fetched(found)[:count])
             labels.append(batch["label"][:count])
         found, targets = np.concatenate(outputs), np.concatenate(labels)

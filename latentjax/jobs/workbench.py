@@ -44,6 +44,7 @@ class Studio:
     mesh: jax.sharding.Mesh
     generator: networks.Generator
     classes: ClassVectors
+    latents_read: dict[tuple[str, bool], list[Latent]] = dataclasses.field(default_factory=dict, kw_only=True)
 
     def create(self) -> None:
         """Makes the run folder.
@@ -61,12 +62,17 @@ class Studio:
     def points(self, settings: configs.ConfigDict) -> list[Latent]:
         """The latents that a group of the config names by latents and skip_bad, or by count and seed.
 
+        Files are read once.
+
         Raises:
             InputError: they cannot be read or do not fit the generator.
         """
         sizes = (self.generator.latent_dim, self.generator.num_classes)
         if settings.latents:
-            return latents.read(settings.latents, *sizes, skip_bad=settings.skip_bad)
+            files = (settings.latents, settings.skip_bad)
+            if files not in self.latents_read:
+                self.latents_read[files] = latents.read(files[0], *sizes, skip_bad=files[1])
+            return self.latents_read[files]
         return latents.sample_latents(
             settings.count, settings.seed, *sizes, self.config.latents.truncation, self.classes
         )
@@ -75,7 +81,7 @@ class Studio:
         """Weights of generator and assessor on the devices, in the precision asked for."""
         if precision.chosen(self.config.precision, self.mesh) == "bfloat16":
             weights = precision.in_bfloat16(weights)
-        return jax.device_put(weights, distributed.replicated(self.mesh))
+        return distributed.placed(weights, distributed.replicated(self.mesh))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,23 +174,44 @@ def prepare_studio(config: configs.ConfigDict, workdir: str, *, local: bool = Fa
     others = f", process {jax.process_index()} of {jax.process_count()}" if jax.process_count() > 1 else ""
     logging.info("%d device(s): %s%s", mesh.size, kinds, others)
     distributed.refuse_other_input(configs.digest(config), "--config")
+    distributed.refuse_other_files(generator.sha256 + classes.sha256, "config.generator.weights")
     return Studio(config, folder, mesh, generator, classes)
 
 
-def prepare(config: configs.ConfigDict, workdir: str) -> Workbench:
+def prepare(config: configs.ConfigDict, workdir: str, group: str = "evaluate") -> Workbench:
     """Starts the runtime and loads generator and assessor; nothing is written yet.
 
+    Args:
+        config, workdir: of the job.
+        group: of the config, in which the job's latents are named.
+
     Raises:
-        InputError: the workdir is another run's, a network cannot be loaded, or a field does not fit them.
+        InputError: the workdir is another run's, a network or latents cannot be loaded, or a field does not fit them.
     """
     studio = prepare_studio(config, workdir)
     assessor, generator = scoring(config.assessor), studio.generator
+    distributed.refuse_other_files(assessor.sha256, "config.assessor")
+    check_files(studio, config[group])
     if config.assessor.calibrate:
         first, *others = assessor.terms
         images = calibration.sampled_images(generator, studio.classes, config.latents.truncation)
         assessor = Terms([first._replace(assessor=calibrated(studio.folder, first.assessor, images)), *others])
     frozen = studio.placed(Frozen(generator.state, assessor.state))
-    return Workbench(config, studio.folder, studio.mesh, generator, studio.classes, assessor, frozen)
+    tools = (config, studio.folder, studio.mesh, generator, studio.classes)
+    return Workbench(*tools, assessor, frozen, latents_read=studio.latents_read)
+
+
+def check_files(studio: Studio, settings: configs.ConfigDict) -> None:
+    """Reads the latents that a job is given, before any image is made.
+
+    Raises:
+        InputError: they cannot be read or do not fit the generator.
+    """
+    evaluate, sizes = studio.config.evaluate, (studio.generator.latent_dim, studio.generator.num_classes)
+    if settings.latents:
+        studio.points(settings)
+    for path in filter(None, (evaluate.plus, evaluate.minus)):
+        latents.read(path, *sizes, skip_bad=evaluate.skip_bad)
 
 
 def scoring(settings: configs.ConfigDict) -> Terms:
