@@ -29,11 +29,13 @@ def known(folder: pathlib.Path) -> list[dict[str, Any]]:
     listed = read(folder / "run.json").get("starts")
     starts = [start for start in listed if _sound(start, "began")] if isinstance(listed, list) else []
     if starts and "ended" not in starts[-1]:
-        began, last, heartbeat = starts[-1]["began"], {}, read(folder / "heartbeat.json")
-        if _sound(heartbeat, "time", "step", "seconds") and heartbeat.get("doing") == "train":
-            last = {"ended": heartbeat["time"], "step": heartbeat["step"], "seconds": heartbeat["seconds"]}
-        ours = last.get("ended", 0) >= began
-        starts[-1] = {**starts[-1], "ended": began, "how": "killed", **(last if ours else {})}
+        last, heartbeat = {"ended": starts[-1]["began"]}, read(folder / "heartbeat.json")
+        if _sound(heartbeat, "time", "step", "seconds") and heartbeat["time"] >= last["ended"]:
+            last["ended"] = heartbeat["time"]
+            # that of an evaluation after training counts strips
+            trained = ("step", "seconds") if heartbeat.get("doing") == "train" else ()
+            last |= {name: heartbeat[name] for name in trained}
+        starts[-1] = {**starts[-1], "how": "killed", **last}
     return starts[-KEPT:]
 
 

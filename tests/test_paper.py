@@ -311,6 +311,13 @@ def test_a_missing_result_is_told_in_one_line(tmp_path):
         report.write(tmp_path, {}, 3, {}, {})
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"images": 3}', '{"images": {"config_sha256": "", "seconds": "ten"}}'])
+def test_a_damaged_list_of_finished_stages_is_told(tmp_path, text):
+    (tmp_path / "stages.json").write_text(text)
+    with pytest.raises(InputError, match=r"stages.json: is damaged \(.*; remove it: stages go on from what is there"):
+        paper.finish([], tmp_path / "stages.json")
+
+
 @pytest.mark.parametrize("variants", ["", "tenth", "full"])
 def test_the_miniatures_variants_are_configs(variants):
     c = miniature.get_config(variants)

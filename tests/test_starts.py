@@ -53,6 +53,12 @@ def test_a_killed_start_ended_at_its_last_sign_of_life(tmp_path):
     assert starts.known(tmp_path) == [start(100.0, 160.0, 10, 30, 50.0, how="killed")]
 
 
+def test_a_start_killed_in_the_evaluation_lasted_until_then(tmp_path):
+    trained = {"began": 100.0, "from_step": 10, "step": 60, "seconds": 40.0}
+    write(tmp_path, [trained], {"time": 200.0, "doing": "step00000060", "step": 3, "seconds": 30.0})
+    assert starts.known(tmp_path) == [trained | {"ended": 200.0, "how": "killed"}]
+
+
 @pytest.mark.parametrize("beat", [None, {"time": 90.0, "doing": "train", "step": 3, "seconds": 5.0}, {"time": 160.0}])
 def test_without_a_sign_of_its_own_it_ended_where_it_began(tmp_path, beat):
     write(tmp_path, [{"began": 100.0, "from_step": 10}], beat)
@@ -81,7 +87,7 @@ def test_a_start_that_does_not_say_when_it_began_is_left_out(tmp_path):
     assert starts.known(tmp_path) == []
 
 
-@pytest.mark.parametrize("damage", [{"step": None}, {"seconds": "50"}, {"time": "160"}, {"time": [160]}, {"doing": 3}])
+@pytest.mark.parametrize("damage", [{"step": None}, {"seconds": "50"}, {"time": "160"}, {"time": [160]}])
 def test_a_damaged_heartbeat_is_none(tmp_path, damage):
     beat = {"time": 160.0, "doing": "train", "step": 30, "seconds": 50.0}
     killed = [{"began": 100.0, "from_step": 10, "ended": 100.0, "how": "killed"}]

@@ -1,6 +1,5 @@
 """The evaluation job: one way of moving latents, or several to compare."""
 
-
 from latentjax import distributed
 from latentjax.config import ConfigDict
 from latentjax.jobs import comparison, methods

@@ -18,7 +18,7 @@ from latentjax import config as configs
 from latentjax import networks, packages
 from latentjax.config import ConfigDict
 from latentjax.errors import InputError
-from latentjax.files import write_json
+from latentjax.files import read_json, write_json
 from latentjax.jobs import breed, generate, judge, paper_checks, train, train_assessor
 from latentjax.jobs.workbench import start
 from latentjax.report import paper as report
@@ -233,8 +233,12 @@ def finish(stages: list[Stage], log: pathlib.Path) -> dict[str, float]:
         InputError: something is wrong with a stage, or the log is damaged.
     """
     try:
-        done: dict[str, Any] = json.loads(log.read_text(encoding="utf-8")) if log.exists() else {}
-    except ValueError as error:
+        known = read_json(log) if log.exists() else {}
+        done = {
+            name: {"config_sha256": record["config_sha256"], "seconds": float(record["seconds"])}
+            for name, record in known.items()
+        }
+    except (OSError, ValueError, TypeError, LookupError) as error:
         raise InputError(log, f"is damaged ({error})", "remove it: stages go on from what is there") from error
     logging.info("%d stages; a stopped run goes on with the same command", len(stages))
     for number, stage in enumerate(stages, 1):
