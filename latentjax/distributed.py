@@ -193,6 +193,8 @@ def refuse_unshared(folder: pathlib.Path, todo: str) -> None:
     sign = folder / f".seen-{told_by_primary(np.array(secrets.randbits(32), np.uint32))}"
     if is_primary():
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".seen-*"):  # by a process that was killed
+            left.unlink(missing_ok=True)
         sign.touch()
     wait_for_all("the sign")
     seen = multihost_utils.process_allgather(np.array(sign.exists()))

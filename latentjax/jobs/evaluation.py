@@ -78,6 +78,8 @@ class Evaluation:
                 labels.append(swept.strip.latent.name + (f", {direction}" if len(self.directions) > 1 else ""))
         if images:
             folder.mkdir(exist_ok=True)
+            for cut_off in folder.glob(".*.part"):
+                cut_off.unlink()
             pictures.save(pictures.overview(images, labels, title=f"step {step}"), folder / f"step{step:08d}.png")
 
     def run(self, params: Any, step: int | None, *, untrained: bool = False) -> int:
