@@ -93,6 +93,8 @@ class Checkpoints:
         with preemption.deferred(), checkpoint_folder.opening(self.folder):
             self._manager = ocp.CheckpointManager(self.folder, item_handlers=handler, options=options)
         steps = self._manager.all_steps()
+        todo = "run the same command again when all of them see the same checkpoints"
+        distributed.refuse_other_input(str(steps), self.folder, todo)
         losses = np.array([self._loss_of(step) for step in steps], np.float64)
         # in halves: JAX has no float64
         losses = distributed.told_by_primary(losses.view(np.uint32)).view(np.float64)
@@ -257,6 +259,8 @@ class Checkpoints:
         Raises:
             ValueError: it is damaged, or gone.
         """
+        # a folder that may not be listed Orbax would take for an empty one
+        list((self._manager.directory / str(step)).iterdir())
         record = dict(self._manager.metrics(step) or {})
         if record.pop("record_sha256", None) != _digest_of_record(record):
             raise ValueError("the checksum of its record does not match")

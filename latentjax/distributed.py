@@ -29,8 +29,8 @@ MEND = {
     "gpu": "pip install -r requirements-cuda.txt, or use any",
     "tpu": "pip install -r requirements-tpu.txt, or use any",
 }
-# what JAX says where processes look for each other's devices and one has gone
-LOSSES = "DEADLINE_EXCEEDED|UNAVAILABLE|ABORTED|CANCELLED"
+# of what JAX says where processes tell each other of their devices and one has gone
+EXCHANGE = "_topology/|[Cc]oordination|KeyValue"
 
 
 def start(platform: str) -> list[Any]:
@@ -48,7 +48,7 @@ def start(platform: str) -> list[Any]:
             jax.config.update("jax_platforms", "cpu")
         devices = jax.devices() if platform == "any" else jax.devices(platform)
     except RuntimeError as error:
-        if jax.distributed.is_initialized() and re.search(LOSSES, str(error)):
+        if jax.distributed.is_initialized() and re.search(EXCHANGE, str(error)):
             raise Stopped(f"stopped because another process was lost ({first_line(error)})") from error
         what = f"{platform} was asked for, and JAX finds none ({first_line(error)})"
         raise InputError("config.platform", what, MEND[platform]) from None
@@ -127,13 +127,18 @@ def is_primary() -> bool:
     return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
-def wait_for_all(what: str, timeout: int = 600) -> None:
-    """Returns when every process is here; `what` is the same for all, and the timeout in seconds.
+def wait_for_all(what: str, timeout: int = 600, code: int = preemption.STOPPED) -> None:
+    """Returns when every process is here.
 
     By the processes' own service: a computation on all devices would wait for ever for one that has failed.
+
+    Args:
+        what: is waited for; the same for all.
+        timeout: in seconds.
+        code: with which a signal ends this process meanwhile.
     """
     wait = ocp.multihost.get_barrier_sync_fn()
-    with preemption.at_once():
+    with preemption.at_once(code):
         wait(key=f"latentjax {next(_barriers)}: {what}", timeout_ms=1000 * timeout)
 
 

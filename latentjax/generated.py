@@ -100,8 +100,11 @@ class GeneratedSet:
         known = refuse_other_facts(self.folder / "generation.json", self.facts, NAMED)
         if not known and self.folder.exists() and any(path.name[0] != "." for path in self.folder.iterdir()):
             raise InputError(self.folder, "is neither empty nor a generated set", f"choose another {NAMED}")
-        if known.get("images", 0) > self.total:
-            what = f"is a set of {known['images']} images, and {self.total} are asked for"
+        images = known.get("images", 0)
+        if not isinstance(images, int):
+            raise InputError(self.folder / "generation.json", "is damaged", f"choose another {NAMED}")
+        if images > self.total:
+            what = f"is a set of {images} images, and {self.total} are asked for"
             raise InputError(self.folder, what, f"ask for as many or more, or choose another {NAMED}")
 
     def open(self) -> set[int]:

@@ -151,12 +151,14 @@ def _metrics_of(known: dict[str, float]) -> Any:
 
 def drop_after(file: pathlib.Path, step: int, value: str) -> None:
     """Drops the lines of a log later than `step`, and those that were cut off or damaged: without a number `value`."""
-    kept = [
-        line
-        for line in read_lines(file)
-        if type(line.get("step")) is int and line["step"] <= step and type(line.get(value)) in (int, float)
-    ]
+    kept = [line for line in read_lines(file) if (found := step_of(line, value)) is not None and found <= step]
     write_text(file, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def step_of(line: dict[str, Any], value: str) -> int | None:
+    """The step of a log's line; None: it is damaged, or has no number `value`."""
+    step = line.get("step")
+    return step if type(step) is int and type(line.get(value)) in (int, float) else None
 
 
 class Validations:

@@ -32,7 +32,7 @@ class Request:
 
 
 _waiting: list[Request] = []  # of the blocks of `deferred` that the main thread is in
-_idle: list[None] = []  # one for each block of `at_once` that it is in
+_idle: list[int] = []  # the exit codes of the blocks of `at_once` that it is in
 
 
 def _on_signal(number: int, _: object) -> None:
@@ -60,8 +60,7 @@ def _count(signals: socket.socket) -> None:
         while numbers := signals.recv(64):
             for number in filter(SIGNALS.__contains__, numbers):
                 if _idle:
-                    os.write(2, b"\nstopped; run the same command again to go on\n")
-                    os._exit(STOPPED)
+                    _end(_idle[-1])
                 elif first is None:
                     first = time.monotonic()
                 elif time.monotonic() - first > TWICE:
@@ -97,11 +96,23 @@ def listening(*, to_the_end: bool = False) -> Iterator[None]:
         told.close()  # which ends the thread
 
 
+def _end(code: int) -> None:
+    """Ends the process where it is."""
+    if code == STOPPED:
+        os.write(2, b"\nstopped; run the same command again to go on\n")
+    os._exit(code)
+
+
 @contextlib.contextmanager
-def at_once() -> Iterator[None]:
-    """A block in which the first signal ends the process: the main thread waits where no signal breaks in."""
-    _idle.append(None)
+def at_once(code: int = STOPPED) -> Iterator[None]:
+    """A block in which the first signal ends the process: the main thread waits where no signal breaks in.
+
+    The record of a run then says what it says of one that was killed.
+    """
+    _idle.append(code)
     try:
+        if _waiting and _waiting[-1].asked:
+            _end(code)
         yield
     finally:
         _idle.pop()

@@ -19,6 +19,7 @@ from latentjax.preemption import STOPPED, Stopped
 FLAGS = ("coordinator_address", "num_processes", "process_id")
 LOST = jax.errors.JaxRuntimeError  # what JAX raises when an exchange between processes breaks off ...
 OWN = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "UNIMPLEMENTED")  # ... and for these faults of one process
+LOSSES = "DEADLINE_EXCEEDED|UNAVAILABLE|ABORTED|CANCELLED"  # how it begins while the processes come together
 JOINING = 300  # seconds that the others may take to start
 SILENCE = 30  # seconds without a sign of life after which a process counts as lost
 # seconds at the end: a share of pictures may take far longer than another's; a stop is at the same step
@@ -28,7 +29,7 @@ TOGETHER = "start every process within five minutes, with the address of process
 SHARED = ("train", "evaluate", "generate", "train_assessor")
 
 
-_together = True  # until one is lost
+_together = False  # since all have come, until one is lost
 
 
 class Place(NamedTuple):
@@ -90,6 +91,7 @@ def join(given: dict[str, Any], platform: str, job: str) -> None:
         InputError: a flag is wrong, this process cannot take its place, or the job is for one process.
         Stopped: another process was lost meanwhile.
     """
+    global _together
     found = place(given, platform)
     if found is None:
         return
@@ -105,8 +107,9 @@ def join(given: dict[str, Any], platform: str, job: str) -> None:
                 **found._asdict(), initialization_timeout=JOINING + 60, heartbeat_timeout_seconds=SILENCE
             )
     except Exception as error:
-        if isinstance(error, LOST) and re.match(distributed.LOSSES, str(error)):
-            raise Stopped(f"stopped because another process was lost ({first_line(error)})") from error
+        if isinstance(error, LOST) and re.match(LOSSES, str(error)):
+            what = "another process was lost, or has this one's --process_id"
+            raise Stopped(f"stopped because {what} ({first_line(error)})") from error
         # a ValueError, or whatever asking the cloud's metadata server gives where there is none
         if found == Place() and not _in_cluster() and not isinstance(error, LOST):
             logging.info("this TPU's machine tells of no others: one process")
@@ -117,6 +120,7 @@ def join(given: dict[str, Any], platform: str, job: str) -> None:
     finally:
         giving_up.cancel()
     distributed.start(platform)
+    _together = True
     if jax.process_count() > 1 and job not in SHARED:
         raise InputError("--job", f"{job} runs in one process", f"start it once; several share {', '.join(SHARED)}")
 
@@ -161,9 +165,10 @@ def leave(code: int) -> None:
         return
     sys.stdout.flush()
     sys.stderr.flush()
-    if jax.process_count() > 1 and _together:
+    # one that did not come to all cannot ask how many they are
+    if _together and jax.process_count() > 1:
         try:
-            distributed.wait_for_all("the end", timeout=WAITING.get(code, 5))
+            distributed.wait_for_all("the end", timeout=WAITING.get(code, 5), code=code or STOPPED)
             jax.distributed.shutdown()
         except RuntimeError as error:  # not all came: one is still at work, or was lost
             if not code:

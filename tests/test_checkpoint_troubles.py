@@ -4,6 +4,7 @@ import errno
 
 import jax
 import pytest
+from etils import epath
 
 from latentjax import distributed
 from latentjax.checkpoints import Checkpoints
@@ -32,6 +33,22 @@ def test_what_keeps_a_step_from_being_read_for_now_is_no_damage(folder, part, tr
     with pytest.raises(InputError, match=r"cannot be read \(.*; mend that, and run the same command again to go on"):
         restored(folder)
     assert sorted(folder.iterdir()) == before
+    monkeypatch.undo()
+    assert restored(folder)[0] == 50
+
+
+def test_nor_is_a_step_that_cannot_be_listed_for_now(folder, monkeypatch):
+    kind = type(epath.Path(folder))
+    iterdir = kind.iterdir
+
+    def fails(path):
+        if path.name == "50":
+            raise OSError(errno.EMFILE, "Too many open files")
+        return iterdir(path)
+
+    monkeypatch.setattr(kind, "iterdir", fails)
+    with pytest.raises(InputError, match=r"cannot be read .*Too many open files"):
+        restored(folder)
     monkeypatch.undo()
     assert restored(folder)[0] == 50
 

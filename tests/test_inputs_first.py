@@ -5,7 +5,7 @@ import json
 import pytest
 
 from latentjax.errors import InputError
-from latentjax.jobs import comparison, evaluate, explore, samples, train, workbench
+from latentjax.jobs import comparison, evaluate, explore, generate, samples, train, workbench
 from tests import tiny_runs
 
 GOOD = {"latent": [0.5] * 6, "classes": [[0, 1.0]], "truncation": 1.0}
@@ -68,6 +68,13 @@ def test_both_ends_of_a_direction_are_read_before_the_assessor_is_rescaled(gener
     ends = {"evaluate__plus": files["good"], "evaluate__minus": files["good"], f"evaluate__{end}": files["bad"]}
     fields = CALIBRATED | ends | {"evaluate__method": "arithmetic"}
     assert "bad.json: " in refused(evaluate.run, generator, tmp_path, **fields)
+
+
+@pytest.mark.parametrize("run", [train.run, generate.run])
+def test_who_fits_nothing_does_without_the_ends(generator, files, tmp_path, run):
+    ends = {"evaluate__plus": files["good"], "evaluate__minus": str(tmp_path / "gone.json")}
+    fields = ends | {"evaluate__runs": ("arithmetic",), "evaluate__count": 1, "train__num_steps": 1}
+    run(tiny_runs.config(generator, **fields), str(tmp_path / "run"))
 
 
 def test_an_end_that_lacks_the_other_is_told_before_directions_of_samples_are_fitted(generator, files, idle, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from latentjax import metrics
 from latentjax.errors import InputError
+from latentjax.jobs import assessor_report
 from latentjax.metrics import Validations, drop_after
 
 LINES = [{"step": step, "loss": 0.1 * step, "score": float("nan")} for step in (10, 20, 30)]
@@ -46,6 +47,14 @@ def test_validations_go_on_without_a_damaged_line(tmp_path, line):
     assert file.read_bytes() == b"\n".join([lines[0], lines[2], b""])
     assert validations.stale(1)
     assert not again.stale(1)  # it no longer knows of the 0.5
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_curves_are_drawn_without_a_damaged_line(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_bytes(written(LINES[:1]).encode() + line + b"\n" + written(LINES[2:]).encode())
+    (tmp_path / "validation.jsonl").write_text(written([{"step": 20, "selection": 0.5}]))
+    curves = assessor_report.curves_of(tmp_path, 20)
+    assert curves[:2] == ([(10, LINES[0]["loss"]), (30, LINES[2]["loss"])], [(20, 0.5)])
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):

@@ -23,6 +23,22 @@ with preemption.listening(), preemption.deferred():
     for _ in range(600):
         time.sleep(0.1)
 """
+BUSY = """
+import ctypes, os, signal, sys, time
+from latentjax import preemption
+with preemption.listening():
+    if "before" in sys.argv:
+        with preemption.deferred():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+            with preemption.at_once(int(sys.argv[1])):
+                sys.exit("waited all the same")
+    with preemption.at_once(int(sys.argv[1])):
+        mutex, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+        libc.pthread_mutex_lock(mutex)
+        print("ready", flush=True)
+        libc.pthread_mutex_lock(mutex)  # no signal breaks into this
+"""
 
 LONELY = """
 import sys
@@ -217,3 +233,24 @@ def test_a_process_that_waits_for_the_others_is_stopped_at_once(index):
     ended = stopped(process, signal.SIGTERM)
     assert ended.code == 75, ended.log
     assert ended.log.splitlines()[-1].endswith("run the same command again to go on")
+
+
+@pytest.mark.parametrize("code", [75, 2])
+def test_who_waits_in_c_is_ended_with_the_code_that_was_on_its_way(code):
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUSY, str(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tiny_runs.ROOT,
+    )
+    assert process.stdout.readline() == "ready\n"
+    ended = stopped(process, signal.SIGTERM)
+    assert ended.code == code
+    assert ended.log.strip() == ("stopped; run the same command again to go on" if code == 75 else "")
+
+
+def test_who_was_signalled_before_does_not_wait():
+    ended = tiny_runs.python(BUSY, "75", "before")
+    assert ended.returncode == 75, ended.stderr
+    assert "waited" not in ended.stderr

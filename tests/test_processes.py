@@ -9,8 +9,6 @@ import time
 import numpy as np
 import pytest
 
-from latentjax import processes
-from latentjax.errors import InputError
 from tests import process_groups, tiny_runs
 
 # the mean over a batch adds up in another order; 20 steps of RAdam pass that on
@@ -202,84 +200,8 @@ def test_with_checkpoints_in_one_place_the_first_machine_has_logs_and_pictures(a
 # ---- what is asked for
 
 
-@pytest.fixture
-def environment(monkeypatch):
-    """None of the variables that tell of other processes."""
-    for name in (*(f"JAX_{flag.upper()}" for flag in processes.FLAGS), "SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE"):
-        monkeypatch.delenv(name, raising=False)
-    return monkeypatch
-
-
-NOTHING = dict.fromkeys(processes.FLAGS)
-
-
-def test_without_flags_and_variables_a_process_is_alone(environment):
-    assert processes.place(NOTHING, "cpu") is None
-
-
-def test_flags_stand_above_variables(environment):
-    environment.setenv("JAX_COORDINATOR_ADDRESS", "a:1")
-    environment.setenv("JAX_NUM_PROCESSES", "3")
-    environment.setenv("JAX_PROCESS_ID", "2")
-    assert processes.place(NOTHING, "any") == ("a:1", 3, 2)
-    assert processes.place(NOTHING | {"process_id": "1"}, "any") == ("a:1", 3, 1)
-
-
-@pytest.mark.parametrize(
-    "variables",
-    [{"OMPI_COMM_WORLD_SIZE": "4"}, {"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "2"}],
-    ids=["mpirun", "srun"],
-)
-def test_in_a_cluster_jax_finds_the_others(environment, variables):
-    for name, value in variables.items():
-        environment.setenv(name, value)
-    assert processes.place(NOTHING, "any") == (None, None, None)
-
-
-@pytest.mark.parametrize("variables", [{"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, {"OMPI_COMM_WORLD_SIZE": "1"}])
-def test_a_batch_script_without_srun_is_alone(environment, variables):
-    for name, value in variables.items():
-        environment.setenv(name, value)
-    assert processes.place(NOTHING, "any") is None
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (("a:1", None, None), r"^--num_processes: is missing; give all of --coordinator_address, --num_processes, --p"),
-        ((None, "2", "0"), r"^--coordinator_address: is missing; "),
-        (("a:1", "two", "0"), r"^--num_processes: is 'two'; give a whole number"),
-        (("a:1", "2", "-1"), r"^--process_id: is '-1'; give a whole number"),
-        (("a:1", "2", "2"), r"^--process_id: is 2 of 2; give each process one of 0 to 1"),
-        (("a", "2", "0"), r"^--coordinator_address: is 'a'; give HOST:PORT of process 0"),
-        (("a:b", "2", "0"), r"^--coordinator_address: is 'a:b'; give HOST:PORT"),
-    ],
-)
-def test_what_cannot_be_joined_is_told(environment, given, said):
-    with pytest.raises(InputError, match=said):
-        processes.place(dict(zip(processes.FLAGS, given, strict=True)), "any")
-
-
 def test_a_job_for_one_process_says_so(config, tmp_path):
     for process in process_groups.run(tiny_runs.arguments(config(), tmp_path / "run", "animate"), devices=1):
         assert process.code == 2
         assert process.log.splitlines()[-1].startswith("error: --job: animate runs in one process; start it once; ")
     assert not list(tmp_path.iterdir())
-
-
-LONELY = """
-import sys
-from latentjax import command_line, processes
-processes.JOINING = 2
-command_line.run(lambda words: processes.join(dict(zip(processes.FLAGS, words)), "cpu", "train"))
-"""
-
-
-@pytest.mark.parametrize("index", ["0", "1"])
-def test_processes_that_never_come_are_told_of(index):
-    ended = tiny_runs.python(LONELY, f"localhost:{process_groups.free_port()}", "2", index)
-    assert ended.returncode == 75
-    line = ended.stderr.splitlines()[-1]
-    assert line.startswith("stopped after 2 s in which not all processes came; start every process ")
-    assert line.endswith("; run the same command again to go on")
-    assert "Traceback" not in ended.stderr

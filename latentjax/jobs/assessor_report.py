@@ -1,6 +1,5 @@
 """What is reported of a trained assessor: gathers the facts that latentjax/report/assessor.py shows."""
 
-import json
 import pathlib
 from typing import Any, NamedTuple
 
@@ -12,6 +11,8 @@ from latentjax import calibration, class_vectors, data, latents, networks, trivi
 from latentjax.class_vectors import ClassVectors
 from latentjax.config import ConfigDict
 from latentjax.data import images
+from latentjax.files import read_lines
+from latentjax.metrics import step_of
 from latentjax.report import assessor as report
 
 PICTURES = 128  # validation pictures whose scores are looked at after JPEG and resizing
@@ -78,8 +79,7 @@ def curves_of(folder: pathlib.Path, best: int) -> report.Curves:
     """The curves of a run folder."""
 
     def column(name: str, value: str) -> list[tuple[int, float]]:
-        lines = [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines()]
-        return [(line["step"], line[value]) for line in lines]
+        return [(line["step"], line[value]) for line in read_lines(folder / name) if step_of(line, value) is not None]
 
     return report.Curves(column("metrics.jsonl", "loss"), column("validation.jsonl", "selection"), best)
 

@@ -17,7 +17,7 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     Raises:
         InputError: there is no transformer, or an input is wrong.
     """
-    bench = prepare(config, workdir)
+    bench = prepare(config, workdir, fits=True)
     if config.evaluate.runs:
         comparison.run(bench)
         return f"{len(config.evaluate.runs)} runs compared"

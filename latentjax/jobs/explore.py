@@ -155,7 +155,7 @@ def prepared(config: ConfigDict, workdir: str) -> Studio | None:
         start(config)
         return None
     judging = config.explore.directions and (config.assessor.weights or config.assessor.terms)
-    return prepare(config, workdir, "explore") if judging else prepare_studio(config, workdir)
+    return prepare(config, workdir, "explore", fits=True) if judging else prepare_studio(config, workdir)
 
 
 @job

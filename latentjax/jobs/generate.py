@@ -132,7 +132,8 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     transformer = methods.learned_transformer(studio) if config.generate.alphas else None
     generation = Generation(studio, transformer)
     folder = generation.folder(transformer.source.get("step") if transformer else None)
-    distributed.refuse_other_files(json.dumps(generation.facts), "config.generate.latents")
+    distributed.refuse_other_files(json.dumps(generation.facts["latents"]), "config.generate.latents")
+    distributed.refuse_other_files(transformer.sha256 if transformer else "", "the transformer")
     process = jax.process_index(), jax.process_count()
     target = GeneratedSet(folder, generation.facts, generation.total, config.generate, process)
     target.check()

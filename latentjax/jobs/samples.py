@@ -68,14 +68,13 @@ class Samples:
         Raises:
             InputError: only one file or folder is given, or one cannot be read.
         """
-        settings, generator = self.bench.config.evaluate, self.bench.generator
+        settings = self.bench.config.evaluate
         if bool(settings.plus) != bool(settings.minus):
             missing = "minus" if settings.plus else "plus"
             raise InputError(f"config.evaluate.{missing}", "is not set", "give both sets of latents, or neither")
         if settings.plus:
-            sizes = (generator.latent_dim, generator.num_classes)
             sets = (settings.plus, settings.minus)
-            plus, minus = (latents.read(path, *sizes, skip_bad=settings.skip_bad) for path in sets)
+            plus, minus = (self.bench.read(path, skip_bad=settings.skip_bad) for path in sets)
             scores = self.scores_of([*plus, *minus])
             return Ends(plus, minus, float(scores[: len(plus)].mean() - scores[len(plus) :].mean()))
         scores = self.scores_of(self.points)

@@ -21,7 +21,7 @@ from latentjax.checkpoints import Checkpoints
 from latentjax.config import ConfigDict
 from latentjax.data import pipeline
 from latentjax.errors import InputError
-from latentjax.files import told
+from latentjax.files import read_json, told
 from latentjax.heartbeat import Heartbeat
 from latentjax.jobs import assessor_report
 from latentjax.jobs.assessor_report import Predictions
@@ -98,7 +98,7 @@ def reported(folder: pathlib.Path, best: int) -> bool:
     """Whether a run folder has the assessor of the best step, and the report on it and on all steps."""
     try:
         step = networks.load_assessor(folder / "assessor").source.get("step")
-        drawn = json.loads((folder / "report" / "report.json").read_text(encoding="utf-8"))["curves"]
+        drawn = read_json(folder / "report" / "report.json")["curves"]
         curves = json.loads(json.dumps(assessor_report.curves_of(folder, best)._asdict()))
     except (InputError, OSError, ValueError, LookupError, TypeError):
         return False

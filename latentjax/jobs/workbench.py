@@ -62,20 +62,26 @@ class Studio:
     def points(self, settings: configs.ConfigDict) -> list[Latent]:
         """The latents that a group of the config names by latents and skip_bad, or by count and seed.
 
-        Files are read once.
+        Raises:
+            InputError: they cannot be read or do not fit the generator.
+        """
+        if settings.latents:
+            return self.read(settings.latents, skip_bad=settings.skip_bad)
+        sizes = (self.generator.latent_dim, self.generator.num_classes)
+        return latents.sample_latents(
+            settings.count, settings.seed, *sizes, self.config.latents.truncation, self.classes
+        )
+
+    def read(self, path: str, *, skip_bad: bool) -> list[Latent]:
+        """The latents of a file or folder, which is read once.
 
         Raises:
             InputError: they cannot be read or do not fit the generator.
         """
-        sizes = (self.generator.latent_dim, self.generator.num_classes)
-        if settings.latents:
-            files = (settings.latents, settings.skip_bad)
-            if files not in self.latents_read:
-                self.latents_read[files] = latents.read(files[0], *sizes, skip_bad=files[1])
-            return self.latents_read[files]
-        return latents.sample_latents(
-            settings.count, settings.seed, *sizes, self.config.latents.truncation, self.classes
-        )
+        sizes, files = (self.generator.latent_dim, self.generator.num_classes), (path, skip_bad)
+        if files not in self.latents_read:
+            self.latents_read[files] = latents.read(path, *sizes, skip_bad=skip_bad)
+        return self.latents_read[files]
 
     def placed(self, weights: Any) -> Any:
         """Weights of generator and assessor on the devices, in the precision asked for."""
@@ -178,12 +184,13 @@ def prepare_studio(config: configs.ConfigDict, workdir: str, *, local: bool = Fa
     return Studio(config, folder, mesh, generator, classes)
 
 
-def prepare(config: configs.ConfigDict, workdir: str, group: str = "evaluate") -> Workbench:
+def prepare(config: configs.ConfigDict, workdir: str, group: str = "evaluate", *, fits: bool = False) -> Workbench:
     """Starts the runtime and loads generator and assessor; nothing is written yet.
 
     Args:
         config, workdir: of the job.
         group: of the config, in which the job's latents are named.
+        fits: the job may fit directions to evaluate.plus and evaluate.minus.
 
     Raises:
         InputError: the workdir is another run's, a network or latents cannot be loaded, or a field does not fit them.
@@ -191,7 +198,12 @@ def prepare(config: configs.ConfigDict, workdir: str, group: str = "evaluate") -
     studio = prepare_studio(config, workdir)
     assessor, generator = scoring(config.assessor), studio.generator
     distributed.refuse_other_files(assessor.sha256, "config.assessor")
-    check_files(studio, config[group])
+    # read before any image is made
+    settings, evaluate = config[group], config.evaluate
+    if settings.latents:
+        studio.points(settings)
+    for path in filter(None, (evaluate.plus, evaluate.minus) if fits else ()):
+        studio.read(path, skip_bad=evaluate.skip_bad)
     if config.assessor.calibrate:
         first, *others = assessor.terms
         images = calibration.sampled_images(generator, studio.classes, config.latents.truncation)
@@ -199,19 +211,6 @@ def prepare(config: configs.ConfigDict, workdir: str, group: str = "evaluate") -
     frozen = studio.placed(Frozen(generator.state, assessor.state))
     tools = (config, studio.folder, studio.mesh, generator, studio.classes)
     return Workbench(*tools, assessor, frozen, latents_read=studio.latents_read)
-
-
-def check_files(studio: Studio, settings: configs.ConfigDict) -> None:
-    """Reads the latents that a job is given, before any image is made.
-
-    Raises:
-        InputError: they cannot be read or do not fit the generator.
-    """
-    evaluate, sizes = studio.config.evaluate, (studio.generator.latent_dim, studio.generator.num_classes)
-    if settings.latents:
-        studio.points(settings)
-    for path in filter(None, (evaluate.plus, evaluate.minus)):
-        latents.read(path, *sizes, skip_bad=evaluate.skip_bad)
 
 
 def scoring(settings: configs.ConfigDict) -> Terms:
