@@ -40,18 +40,27 @@ def run(command: Callable[[list[str]], None]) -> int:
         with preemption.listening():
             command(sys.argv[1:])
             sys.stdout.flush()
-    except InputError as error:
+    except KeyboardInterrupt as stopped:
+        return _stopped(str(stopped))
+    except BrokenPipeError:
+        # the reader has seen enough, as in `| head`; nothing may be flushed into the pipe at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if preemption.broke_in():
+            return _stopped()
+        if not isinstance(error, InputError):
+            raise
         if "--debug" in sys.argv[1:]:
             traceback.print_exc()
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt as stopped:
-        print(f"{printable(str(stopped)) or 'stopped'}; run the same command again to go on", file=sys.stderr)
-        return preemption.STOPPED
-    except BrokenPipeError:
-        # the reader has seen enough, as in `| head`; nothing may be flushed into the pipe at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _stopped(where: str = "") -> int:
+    """Says so, and returns the exit code."""
+    print(f"{printable(where) or 'stopped'}; run the same command again to go on", file=sys.stderr)
+    return preemption.STOPPED
 
 
 def process(main: Callable[[], int]) -> NoReturn:

@@ -32,12 +32,14 @@ class Request:
 
 
 _waiting: list[Request] = []  # of the blocks of `deferred` that the main thread is in
+_broken: list[int] = []  # signals that broke into the work of the command at hand
 _idle: list[int] = []  # the exit codes of the blocks of `at_once` that it is in
 
 
 def _on_signal(number: int, _: object) -> None:
     """Of the first signal, in the main thread."""
     if not _waiting:
+        _broken.append(number)
         raise Stopped(f"stopped by {signal.Signals(number).name}")
     _waiting[-1].asked = True
     # what the signal interrupted may be a print
@@ -78,6 +80,7 @@ def listening(*, to_the_end: bool = False) -> Iterator[None]:
     if within or threading.current_thread() is not threading.main_thread():
         yield
         return
+    _broken.clear()
     noted, told = socket.socketpair()
     told.setblocking(False)
     wakeup = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
@@ -116,6 +119,11 @@ def at_once(code: int = STOPPED) -> Iterator[None]:
         yield
     finally:
         _idle.pop()
+
+
+def broke_in() -> bool:
+    """Whether a signal raised `Stopped`: what fails after that failed of it, such as the import of an extension."""
+    return bool(_broken)
 
 
 @contextlib.contextmanager

@@ -76,7 +76,8 @@ def swept(evaluation, params, strips=None) -> dict[str, tuple[np.ndarray, dict[s
 
 
 def times(folder) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in (folder / "grids").iterdir()}
+    # a killed process leaves hidden ones, which the next one clears away
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "grids").glob("[!.]*")}
 
 
 def table(folder) -> list[dict[str, str]]:

@@ -254,3 +254,24 @@ def test_who_was_signalled_before_does_not_wait():
     ended = tiny_runs.python(BUSY, "75", "before")
     assert ended.returncode == 75, ended.stderr
     assert "waited" not in ended.stderr
+
+
+SWALLOWED = """
+import os, signal, sys, time
+from latentjax import command_line
+from latentjax.errors import InputError
+def imports(_):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+    except BaseException as error:
+        raise {"ImportError": ImportError("while initializing"), "InputError": InputError("a", "b", "c")}[sys.argv[1]]
+sys.exit(command_line.run(imports))
+"""
+
+
+@pytest.mark.parametrize("error", ["ImportError", "InputError"])
+def test_a_signal_of_which_an_import_made_another_error_is_a_stop(error):
+    ended = tiny_runs.python(SWALLOWED, error)
+    assert ended.returncode == 75, ended.stderr
+    assert ended.stderr.strip() == "stopped; run the same command again to go on"
