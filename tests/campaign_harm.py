@@ -49,6 +49,7 @@ def small_disk(folder: pathlib.Path) -> Iterator[None]:
         if mounted:
             aside = folder.with_name("aside")
             shutil.copytree(folder, aside, ignore=shutil.ignore_patterns("filler"))
-            subprocess.run(["umount", str(folder)], check=True)
+            # lazily: a child that is being started beside has the campaign's open files for a moment
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
             shutil.copytree(aside, folder, dirs_exist_ok=True)
             shutil.rmtree(aside)
