@@ -49,12 +49,16 @@ def paint(folder: pathlib.Path, count: int, colour: int, seed: int) -> list[str]
     return names
 
 
+def paint_both(folder: pathlib.Path, count: int) -> pathlib.Path:
+    """So many pictures of each class, in a sub-folder of its name."""
+    for colour, name in enumerate(NAMES):
+        paint(folder / name, count, 2 - colour, seed=colour)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    for colour, name in enumerate(NAMES):
-        paint(folder / name, 30, 2 - colour, seed=colour)
-    return folder
+    return paint_both(tmp_path_factory.mktemp("pictures"), 30)
 
 
 @pytest.fixture(scope="module", autouse=True)

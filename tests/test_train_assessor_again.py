@@ -10,17 +10,14 @@ import pytest
 from latentjax.jobs import train_assessor
 from tests import process_groups, tiny_runs
 from tests.conversion import shorten_assessors
-from tests.test_train_assessor import NAMES, arguments, config, paint
+from tests.test_train_assessor import arguments, config, paint_both
 
 FIELDS = {"assessor_training__num_steps": 4, "assessor_training__validate_every": 2}
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    for colour, name in enumerate(NAMES):
-        paint(folder / name, 12, 2 - colour, seed=colour)
-    return folder
+    return paint_both(tmp_path_factory.mktemp("pictures"), 12)
 
 
 @pytest.fixture(scope="module", autouse=True)

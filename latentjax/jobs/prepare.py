@@ -6,7 +6,6 @@ from absl import logging
 
 from latentjax import data
 from latentjax.config import ConfigDict
-from latentjax.files import told
 from latentjax.jobs.workbench import start
 from latentjax.run_folder import RunFolder, job
 
@@ -23,8 +22,7 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     place = pathlib.Path(config.data.folder or folder.path / "data")
     preparation = data.check(config.data, place)
     folder.create()  # only now, so that a workdir is not bound to a config that is refused
-    with told(folder.path):
-        folder.write_run()
+    folder.write_run()
     examples = preparation.finish()
     logging.info("%s holds the set %s", examples.folder, examples.sha256[:16])
     return f"the data set in {examples.folder}"
