@@ -4,6 +4,7 @@ import logging as std_logging
 import math
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -44,6 +45,7 @@ def losses_told() -> Iterator[None]:
 
 def quiet_leftovers() -> None:
     """Where one array cannot be read or written Orbax leaves others half done, and Python complains of them later."""
+    warnings.filterwarnings("ignore", r"coroutine .* was never awaited", RuntimeWarning)
     before = sys.unraisablehook
     if getattr(before, "quiet", False):
         return
