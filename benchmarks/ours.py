@@ -93,12 +93,12 @@ def train_step(
     bench = bench_of(files, device, forms, precision, folder, **fields)
     import jax
 
-    from latentjax import costs, distributed
+    from latentjax import costs, distributed, optimizers
     from latentjax.forms import active, using
     from latentjax.jobs import train, workbench
 
     transformer = workbench.new_transformer(bench)
-    chain = train.optimizer(bench.config.train)
+    chain = optimizers.optimizer(bench.config.train)
     state = train.initial_state(transformer.state, chain)
     state = jax.device_put(state, distributed.replicated(bench.mesh))
     started = time.perf_counter()

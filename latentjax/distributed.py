@@ -9,8 +9,8 @@ import pathlib
 import re
 import secrets
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -22,6 +22,7 @@ from latentjax import overlap, preemption
 from latentjax.errors import InputError, first_line
 from latentjax.preemption import Stopped
 
+T = TypeVar("T")
 # what to do where a platform is not found
 MEND = {
     "any": "see what JAX_PLATFORMS is set to",
@@ -184,6 +185,22 @@ def refuse_other_files(text: str, where: str) -> None:
         InputError: on all processes, where one has others.
     """
     refuse_other_input(text, where, "give all of them the same files")
+
+
+def together(work: Callable[[], T], folder: pathlib.Path) -> T:
+    """What a process makes of its folder; what one refuses all refuse, else the others would wait for it.
+
+    Raises:
+        InputError: this process refuses the folder, or another does.
+    """
+    found, refused = None, None
+    try:
+        found = work()
+    except InputError as error:
+        refused = error
+    if not all_agree(refused is None):
+        raise refused or InputError(folder, "is refused by another process", "see what that one says")
+    return found  # pyright: ignore[reportReturnType]
 
 
 def refuse_unshared(folder: pathlib.Path, todo: str) -> None:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from configs import creativity
-from latentjax import distributed
+from latentjax import distributed, optimizers
 from latentjax.jobs import plan, train, workbench
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     planned = plan.compiled(config, mesh)
     bench = plan.bench_for(config, mesh)
     transformer = workbench.new_transformer(bench)
-    chain = train.optimizer(config.train)
+    chain = optimizers.optimizer(config.train)
     state = train.initial_state(transformer.state, chain)
     frozen = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.01, leaf.dtype), bench.frozen)
     state, frozen = jax.device_put((state, frozen), distributed.replicated(mesh))

@@ -183,8 +183,9 @@ from benchmarks import ours
 from benchmarks.random_weights import Files
 bench = ours.bench_of(Files(*{tuple(files)}), "cpu", "auto", "bfloat16", sys.argv[1], train__batch_size=3)
 from latentjax.jobs import evaluation, train, workbench
+from latentjax.optimizers import optimizer
 transformer = workbench.new_transformer(bench)
-train.compiled_step(bench, transformer, train.optimizer(bench.config.train))
+train.compiled_step(bench, transformer, optimizer(bench.config.train))
 print(len(evaluation.Evaluation(bench, transformer).strips), bench.config.train.batch_size)
 """
     done = tiny_runs.python(code, str(tmp_path))

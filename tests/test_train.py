@@ -13,7 +13,7 @@ import optax
 import pytest
 
 import latentjax
-from latentjax import distributed, latents, networks, objective, weights
+from latentjax import distributed, latents, networks, objective, optimizers, weights
 from latentjax.jobs import train, workbench
 from latentjax.radam import radam
 from tests import tiny_runs
@@ -374,7 +374,7 @@ def bench(generator, tmp_path_factory):
 
 def step_of(bench):
     """The step, and the state that it begins with."""
-    transformer, chain = workbench.new_transformer(bench), train.optimizer(bench.config.train)
+    transformer, chain = workbench.new_transformer(bench), optimizers.optimizer(bench.config.train)
     step = train.make_step(bench.networks(transformer), chain, train.draws_of(bench, transformer), clip=False)
     state = train.initial_state(transformer.state, chain)
     return step, jax.device_put(state, distributed.replicated(bench.mesh))
@@ -429,7 +429,7 @@ RATE = 1e-4  # 1 - .999^t has lost some three of float32's digits in the first s
 def rates(steps: int, **fields) -> list[float]:
     """What each step takes from a parameter whose gradient is always 1: Adam's steps are then the rate itself."""
     c = tiny_runs.config("", **{"train__optimizer": "adam", "train__learning_rate": 0.1} | fields)
-    chain, params = train.optimizer(c.train), {"w": jnp.ones(1)}
+    chain, params = optimizers.optimizer(c.train), {"w": jnp.ones(1)}
     state, taken = chain.init(params), []
     update = jax.jit(chain.update)
     for _ in range(steps):
@@ -476,7 +476,7 @@ def test_weight_decay_is_decoupled(optimizer):
 @pytest.mark.parametrize("optimizer", ["adam", "radam"])
 def test_gradients_are_clipped_by_their_norm(optimizer):
     c = tiny_runs.config("", train__optimizer=optimizer, train__clip_norm=1.0)
-    chain, params = train.optimizer(c.train), {"a": jnp.zeros(1), "b": jnp.zeros(1)}
+    chain, params = optimizers.optimizer(c.train), {"a": jnp.zeros(1), "b": jnp.zeros(1)}
     grads = {"a": jnp.array([30.0]), "b": jnp.array([40.0])}
     _, state = chain.update(grads, chain.init(params), params)
     moments = next(leaf for leaf in jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "mu")) if hasattr(leaf, "mu"))

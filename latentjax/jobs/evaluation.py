@@ -19,7 +19,7 @@ from latentjax.errors import InputError
 from latentjax.files import told
 from latentjax.heartbeat import Heartbeat
 from latentjax.jobs import methods
-from latentjax.jobs.kept import keep, together
+from latentjax.jobs.kept import keep
 from latentjax.jobs.sweep import Measures, Sweep
 from latentjax.jobs.workbench import Workbench
 from latentjax.networks import identity_of
@@ -192,7 +192,7 @@ class Evaluation:
                 if (folder := self.folder(step, direction)).exists():
                     finished_strips(folder, self.facts(params, direction), self.strips)
 
-        together(check, self.folder(step, self.directions[0]))
+        distributed.together(check, self.folder(step, self.directions[0]))
 
     def folder(self, step: int | None, direction: int, *, untrained: bool = False) -> pathlib.Path:
         """evaluation/NAME, with the direction where there are several; see `folder_of`."""

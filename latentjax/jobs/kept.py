@@ -1,14 +1,12 @@
 """What moves an evaluation's latents, kept beside its pictures: a direction that was fitted is not fitted twice."""
 
 import pathlib
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 
 from latentjax import distributed, networks, weights
 from latentjax.config import ConfigDict
-from latentjax.errors import InputError
 from latentjax.jobs import methods
 from latentjax.jobs.samples import Samples
 from latentjax.jobs.workbench import Workbench
@@ -17,7 +15,6 @@ from latentjax.run_folder import refuse_other_facts
 # what a direction that is fitted to samples depends on, beside the run's own config
 FITTED = ("arithmetic", "svm", "pca", "sefa")
 FITTED_BY = ("method", "seed", "strength", "components", "arithmetic_count", "arithmetic_share")
-T = TypeVar("T")
 
 
 def keep(folder: pathlib.Path, transformer: networks.LatentTransformer, params: Any) -> None:
@@ -44,7 +41,7 @@ def transformer_of(
     """
     settings = bench.config.evaluate
     if settings.method in FITTED and not settings.plus:
-        found = together(lambda: fitted_before(settings, folder), folder)
+        found = distributed.together(lambda: fitted_before(settings, folder), folder)
         if distributed.all_agree(found is not None):
             return found
     return methods.transformer_of(bench, samples=samples)
@@ -62,19 +59,3 @@ def fitted_before(settings: ConfigDict, folder: pathlib.Path) -> networks.Latent
     known = refuse_other_facts(header, {}, "--config.evaluate.name").get("evaluate")
     same = isinstance(known, dict) and all(known.get(field) == settings[field] for field in FITTED_BY)
     return networks.load_transformer(kept) if same else None
-
-
-def together(work: Callable[[], T], folder: pathlib.Path) -> T:
-    """What a process makes of its folder; what one refuses all refuse, else the others would wait for it.
-
-    Raises:
-        InputError: this process refuses the folder, or another does.
-    """
-    found, refused = None, None
-    try:
-        found = work()
-    except InputError as error:
-        refused = error
-    if not distributed.all_agree(refused is None):
-        raise refused or InputError(folder, "is refused by another process", "see what that one says")
-    return found  # pyright: ignore[reportReturnType]

@@ -19,6 +19,7 @@ from latentjax.config import ConfigDict
 from latentjax.errors import InputError
 from latentjax.jobs import train, workbench
 from latentjax.objective import Frozen
+from latentjax.optimizers import optimizer
 from latentjax.terms import Term, Terms
 from latentjax.topologies import Chip, devices_of, memory_of
 
@@ -100,7 +101,7 @@ def traced(config: ConfigDict, mesh: jax.sharding.Mesh) -> Any:
     """The job's step, traced from shapes alone."""
     bench = bench_for(config, mesh)
     transformer = workbench.new_transformer(bench)
-    chain = train.optimizer(config.train)
+    chain = optimizer(config.train)
     state = placed(jax.eval_shape(lambda params: train.initial_state(params, chain), transformer.state), mesh)
     return train.compiled_step(bench, transformer, chain).trace(state, bench.frozen)
 

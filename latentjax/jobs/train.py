@@ -33,8 +33,8 @@ from latentjax.jobs.evaluation import Evaluation
 from latentjax.jobs.export import export
 from latentjax.jobs.workbench import Workbench, new_transformer, prepare
 from latentjax.metrics import Log, Metrics
+from latentjax.optimizers import optimizer
 from latentjax.preemption import Stopped
-from latentjax.radam import radam
 from latentjax.run_folder import RunFolder, job
 from latentjax.terms import Terms
 
@@ -45,23 +45,6 @@ class TrainState(NamedTuple):
     step: jax.Array
     params: Any
     opt_state: Any
-
-
-def optimizer(train: ConfigDict) -> optax.GradientTransformation:
-    """The optax chain that the config describes."""
-    rate = train.learning_rate
-    if train.schedule == "cosine":
-        decay = max(1, train.num_steps - train.warmup_steps)
-        schedule = optax.cosine_decay_schedule(rate, decay)
-    else:
-        schedule = optax.constant_schedule(rate)
-    if train.warmup_steps:
-        warmup = optax.linear_schedule(0.0, rate, train.warmup_steps)
-        schedule = optax.join_schedules([warmup, schedule], [train.warmup_steps])
-    if train.optimizer == "radam":
-        return radam(schedule, weight_decay=train.weight_decay, clip_norm=train.clip_norm or None)
-    clip = [optax.clip_by_global_norm(train.clip_norm)] if train.clip_norm else []
-    return optax.chain(*clip, optax.adamw(schedule, weight_decay=train.weight_decay))
 
 
 def initial_state(params: Any, chain: optax.GradientTransformation) -> TrainState:

@@ -27,9 +27,10 @@ from latentjax.jobs import assessor_report
 from latentjax.jobs.assessor_report import Predictions
 from latentjax.jobs.export_assessor import export, tempered
 from latentjax.jobs.students import Lesson, check_output, check_settings, new_student, starting_weights
-from latentjax.jobs.train import opened, optimizer, progress
+from latentjax.jobs.train import opened, progress
 from latentjax.jobs.workbench import start
 from latentjax.metrics import Log, Validations
+from latentjax.optimizers import optimizer
 from latentjax.preemption import Stopped
 from latentjax.report import classification
 from latentjax.run_folder import RunFolder, job
