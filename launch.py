@@ -84,7 +84,9 @@ def run(arguments: list[str]) -> None:
     processes.join({name: getattr(flags, name) for name in processes.FLAGS}, config.platform, flags.job)
     try:
         did = importlib.import_module(f"latentjax.jobs.{flags.job}").run(config, flags.workdir)
-    except processes.LOST as error:
+    except InputError as error:
+        processes.refuse(error)
+    except processes.BROKEN as error:
         processes.refuse_unless_lost(error)
     else:
         if flags.job != "plan":

@@ -3,26 +3,26 @@
 Several processes are `jax.distributed`; `processes.py` brings them together. Here is what they tell each other.
 """
 
+import base64
 import functools
-import itertools
+import hashlib
 import pathlib
 import re
 import secrets
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from latentjax import overlap, preemption
 from latentjax.errors import InputError, first_line
+from latentjax.exchange import exchanged
 from latentjax.preemption import Stopped
 
-T = TypeVar("T")
 # what to do where a platform is not found
 MEND = {
     "any": "see what JAX_PLATFORMS is set to",
@@ -119,9 +119,6 @@ def several() -> bool:
     return jax.process_count() > 1
 
 
-_barriers = itertools.count()  # the same on all processes, which wait for the same things in the same order
-
-
 def is_primary() -> bool:
     """Whether this process writes logs, pictures and all else that is written once."""
     # asking for the index would choose a platform, where nothing has yet
@@ -131,26 +128,26 @@ def is_primary() -> bool:
 def wait_for_all(what: str, timeout: int = 600, code: int = preemption.STOPPED) -> None:
     """Returns when every process is here.
 
-    By the processes' own service: a computation on all devices would wait for ever for one that has failed.
-
     Args:
         what: is waited for; the same for all.
-        timeout: in seconds.
-        code: with which a signal ends this process meanwhile.
+        timeout, code: see `exchanged`.
     """
-    wait = ocp.multihost.get_barrier_sync_fn()
-    with preemption.at_once(code):
-        wait(key=f"latentjax {next(_barriers)}: {what}", timeout_ms=1000 * timeout)
+    if several():
+        exchanged(what, timeout, code)
 
 
 def all_agree(here: bool) -> bool:
     """Whether it is so on every process."""
-    return here if not several() else bool(multihost_utils.process_allgather(np.array(here)).all())
+    return here if not several() else all(found == str(True) for found in exchanged(str(here)))
 
 
 def told_by_primary(array: np.ndarray) -> np.ndarray:
     """The primary's array, on every process; theirs must have its shape and dtype."""
-    return array if not several() else np.asarray(multihost_utils.broadcast_one_to_all(array))
+    if not several():
+        return array
+    packed = base64.b85encode(zlib.compress(array.tobytes())).decode() if is_primary() else ""
+    data = zlib.decompress(base64.b85decode(exchanged(packed)[0]))
+    return np.frombuffer(data, array.dtype).reshape(array.shape)
 
 
 def placed(tree: Any, sharding: NamedSharding) -> Any:
@@ -173,8 +170,7 @@ def refuse_other_input(text: str, where: str, todo: str = "start all of them wit
     """
     if not several():
         return
-    found = multihost_utils.process_allgather(np.array(zlib.crc32(text.encode()), np.uint32))
-    if (found != found[0]).any():
+    if len(set(exchanged(hashlib.sha256(text.encode()).hexdigest()))) > 1:
         raise InputError(where, "is not the same for all processes", todo)
 
 
@@ -187,22 +183,6 @@ def refuse_other_files(text: str, where: str) -> None:
     refuse_other_input(text, where, "give all of them the same files")
 
 
-def together(work: Callable[[], T], folder: pathlib.Path) -> T:
-    """What a process makes of its folder; what one refuses all refuse, else the others would wait for it.
-
-    Raises:
-        InputError: this process refuses the folder, or another does.
-    """
-    found, refused = None, None
-    try:
-        found = work()
-    except InputError as error:
-        refused = error
-    if not all_agree(refused is None):
-        raise refused or InputError(folder, "is refused by another process", "see what that one says")
-    return found  # pyright: ignore[reportReturnType]
-
-
 def refuse_unshared(folder: pathlib.Path, todo: str) -> None:
     """A folder into which all processes write is one folder.
 
@@ -212,18 +192,18 @@ def refuse_unshared(folder: pathlib.Path, todo: str) -> None:
     """
     if not several():
         return
-    sign = folder / f".seen-{told_by_primary(np.array(secrets.randbits(32), np.uint32))}"
+    sign = folder / f".seen-{exchanged(secrets.token_hex(4))[0]}"
     if is_primary():
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".seen-*"):  # by a process that was killed
             left.unlink(missing_ok=True)
         sign.touch()
     wait_for_all("the sign")
-    seen = multihost_utils.process_allgather(np.array(sign.exists()))
+    seen = [found == str(True) for found in exchanged(str(sign.exists()))]
     if is_primary():
         sign.unlink()
-    if not seen.all():
-        what = f"is not one folder for all processes ({len(seen) - seen.sum()} of {len(seen)} do not see it)"
+    if not all(seen):
+        what = f"is not one folder for all processes ({seen.count(False)} of {len(seen)} do not see it)"
         raise InputError(folder, what, todo)
 
 

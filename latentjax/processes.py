@@ -12,12 +12,14 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 from absl import logging
 
-from latentjax import distributed, preemption
+from latentjax import distributed, exchange, preemption
 from latentjax.errors import InputError, first_line
 from latentjax.preemption import STOPPED, Stopped
 
 FLAGS = ("coordinator_address", "num_processes", "process_id")
-LOST = jax.errors.JaxRuntimeError  # what JAX raises when an exchange between processes breaks off ...
+LOST = jax.errors.JaxRuntimeError  # what JAX raises when what processes do together breaks off ...
+BROKEN = (LOST, ValueError)  # ... the second where a program is started; its text then begins with a status ...
+STATUS = "[A-Z_]{5,}: "
 OWN = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "UNIMPLEMENTED")  # ... and for these faults of one process
 LOSSES = "DEADLINE_EXCEEDED|UNAVAILABLE|ABORTED|CANCELLED"  # how it begins while the processes come together
 JOINING = 300  # seconds that the others may take to start
@@ -149,11 +151,33 @@ def refuse_unless_lost(error: Exception) -> NoReturn:
         Stopped: with several processes, where one that ends breaks off what all are computing.
         Exception: the error itself, in a process that is alone, or where it is its own fault.
     """
-    if not jax.distributed.is_initialized() or jax.process_count() == 1 or str(error).startswith(OWN):
+    alone = not jax.distributed.is_initialized() or jax.process_count() == 1
+    of_jax = isinstance(error, LOST) or re.match(STATUS, str(error))
+    if alone or not of_jax or str(error).startswith(OWN):
         raise error
     global _together
     _together = False
     raise Stopped(f"stopped because another process was lost ({first_line(error)})") from error
+
+
+def together() -> bool:
+    """Whether this process shares the job with others, as far as it knows."""
+    return _together and jax.process_count() > 1
+
+
+def refuse(error: InputError) -> NoReturn:
+    """What this process refuses, told to the others too.
+
+    Raises:
+        InputError: the error itself.
+    """
+    global _together
+    if together():
+        try:
+            exchange.refuse_everywhere(error)
+        except RuntimeError:
+            _together = False
+    raise error
 
 
 def leave(code: int) -> None:
@@ -166,11 +190,19 @@ def leave(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     # one that did not come to all cannot ask how many they are
-    if _together and jax.process_count() > 1:
+    if together():
         try:
-            distributed.wait_for_all("the end", timeout=WAITING.get(code, 5), code=code or STOPPED)
+            if not code:
+                exchange.exchanged("the end", WAITING[0])
+            elif not exchange.ended:
+                exchange.end_everywhere(code, WAITING.get(code, 5))
             jax.distributed.shutdown()
         except RuntimeError as error:  # not all came: one is still at work, or was lost
             if not code:
                 end_unfinished(f"another process did not come to its end ({first_line(error)})")
+        except exchange.RefusedElsewhereError as error:  # of a share that is not this process's
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            code = 2
+        except Stopped as stopped:
+            end_unfinished(str(stopped))
     os._exit(code)

@@ -1,4 +1,4 @@
-"""Two processes whose files differ, behind the same paths, are told so before anything is computed."""
+"""Two processes whose files differ, or of which one has none or ends: all are told before anything is computed."""
 
 import json
 
@@ -56,3 +56,63 @@ def test_other_files_are_told_on_both(generator, points, job, other, named, tmp_
         said = f"error: {named}: is not the same for all processes; give all of them the same files"
         assert process.log.splitlines()[-1] == said
     assert not (tmp_path / "run").exists()
+
+
+# one process does not come to its end in reading its input
+ENDING = """
+import os, signal, sys
+import launch
+from latentjax import command_line, latents, networks
+from latentjax.errors import InputError
+which, what, how = (sys.argv.pop() for _ in range(3))
+def end(*_, **__):
+    if how == "refuses":
+        raise InputError("here.json", "is not there", "bring it")
+    os.kill(os.getpid(), getattr(signal, how))
+if f"--process_id={which}" in sys.argv:
+    if what == "generator":
+        networks.load_generator = end
+    else:
+        latents.read = end
+command_line.process(launch.main)
+"""
+
+
+def ends(generator, workdir, points, job: str, which: int, what: str, how: str) -> list[process_groups.Ended]:
+    """Both processes; the one that ends, then the other."""
+    fields = {"evaluate__latents": str(points), "generate__latents": str(points), "evaluate__method": "random"}
+    arguments = tiny_runs.arguments(tiny_runs.config(generator, **fields), workdir, job)
+    port, started = process_groups.free_port(), []
+    for index in range(2):
+        flags = [f"--coordinator_address=localhost:{port}", "--num_processes=2", f"--process_id={index}"]
+        program = ("-c", ENDING)
+        started += process_groups.start([*arguments, *flags, how, what, str(which)], 1, 1, program)
+    found = process_groups.ended(started, timeout=120)
+    return [found[which], found[1 - which]]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize(("job", "what"), [("evaluate", "generator"), ("evaluate", "latents"), ("generate", "latents")])
+def test_what_one_lacks_both_refuse(generator, points, job, what, which, tmp_path):
+    first, second = ends(generator, tmp_path / "run", points, job, which, what, "refuses")
+    assert (first.code, second.code) == (2, 2), first.log + second.log
+    assert first.log.splitlines()[-1] == "error: here.json: is not there; bring it"
+    assert second.log.splitlines()[-1] == f"error: here.json: is not there (for process {which}); bring it"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_where_one_is_stopped_the_other_stops(generator, points, which, tmp_path):
+    first, second = ends(generator, tmp_path / "run", points, "evaluate", which, "latents", "SIGTERM")
+    assert (first.code, second.code) == (75, 75), first.log + second.log
+    said = f"stopped because process {which} ended (exit code 75); run the same command again to go on"
+    assert second.log.splitlines()[-1] == said
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_where_one_is_killed_the_other_ends_as_one_that_goes_on_later(generator, points, which, tmp_path):
+    first, second = ends(generator, tmp_path / "run", points, "evaluate", which, "latents", "SIGKILL")
+    assert first.code == -9, first.log
+    # by itself, or by JAX's watch over the processes
+    assert second.code == 75 or second.code < 0, second.log
+    assert "Traceback" not in second.log

@@ -41,7 +41,7 @@ def transformer_of(
     """
     settings = bench.config.evaluate
     if settings.method in FITTED and not settings.plus:
-        found = distributed.together(lambda: fitted_before(settings, folder), folder)
+        found = fitted_before(settings, folder)
         if distributed.all_agree(found is not None):
             return found
     return methods.transformer_of(bench, samples=samples)
