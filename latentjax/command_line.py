@@ -4,12 +4,14 @@
 """
 
 import argparse
+import errno
+import io
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from latentjax import preemption
 from latentjax.errors import InputError
@@ -63,8 +65,31 @@ def _stopped(where: str = "") -> int:
     return preemption.STOPPED
 
 
+class Unbroken(io.FileIO):
+    """A file that is written into nothing once its reader, a terminal or a pipe, has gone: the work goes on."""
+
+    def write(self, data: Any) -> int:
+        """Writes what it can."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            return len(data)
+
+
+def unbroken(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """The same stream, on an `Unbroken` file."""
+    stream.flush()
+    file = io.BufferedWriter(Unbroken(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(file, stream.encoding, stream.errors, line_buffering=True, write_through=True)
+
+
 def process(main: Callable[[], int]) -> NoReturn:
     """The whole of a process: `main`, which calls `run`, and the exit with its code."""
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = unbroken(sys.stderr)
     with preemption.listening(to_the_end=True):
         try:
             code = main()

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: a training run saves at its next step boundary, all else stops where it is; twice ends at once.
+"""SIGTERM, Ctrl-C, a closed terminal: a training run saves at its next step boundary, all else stops where it is.
 
 The first signal raises `Stopped` in the main thread, or at the end of `deferred()`. A thread counts signals as
 they come, for Python's own handlers wait until a compilation is done: the second one ends the process.
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPED = 75  # exit code, EX_TEMPFAIL
 TWICE = 0.5  # seconds: who signals a process and its group sends one signal twice
 
@@ -43,7 +43,7 @@ def _on_signal(number: int, _: object) -> None:
         raise Stopped(f"stopped by {signal.Signals(number).name}")
     _waiting[-1].asked = True
     # what the signal interrupted may be a print
-    os.write(2, b"\nstopping at the next step; once more ends it at once\n")
+    _tell(b"\nstopping at the next step; once more ends it at once\n")
 
 
 def _on_unraisable(before: Callable[[Any], object], unraisable: Any) -> None:
@@ -65,7 +65,8 @@ def _count(signals: socket.socket) -> None:
                     _end(_idle[-1])
                 elif first is None:
                     first = time.monotonic()
-                elif time.monotonic() - first > TWICE:
+                # a terminal that closes sends its own over and again
+                elif number != signal.SIGHUP and time.monotonic() - first > TWICE:
                     os._exit(128 + number)
 
 
@@ -85,7 +86,8 @@ def listening(*, to_the_end: bool = False) -> Iterator[None]:
     told.setblocking(False)
     wakeup = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_count, args=(noted,), daemon=True, name="signals").start()
-    before = {number: signal.signal(number, _on_signal) for number in SIGNALS}
+    heard = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _on_signal) for number in heard}  # under nohup a closed terminal is none
     hook = sys.unraisablehook
     sys.unraisablehook = functools.partial(_on_unraisable, hook)
     try:
@@ -102,8 +104,13 @@ def listening(*, to_the_end: bool = False) -> Iterator[None]:
 def _end(code: int) -> None:
     """Ends the process where it is."""
     if code == STOPPED:
-        os.write(2, b"\nstopped; run the same command again to go on\n")
+        _tell(b"\nstopped; run the same command again to go on\n")
     os._exit(code)
+
+
+def _tell(line: bytes) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        os.write(2, line)
 
 
 @contextlib.contextmanager

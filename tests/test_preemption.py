@@ -109,6 +109,35 @@ def lines_of(workdir) -> list[dict[str, float]]:
     return [line | {"samples_per_second": None} for line in tiny_runs.metrics(workdir)]
 
 
+def test_without_its_terminal_a_run_goes_on_and_a_hangup_stops_it_in_order(config, tmp_path):
+    process = launched(config, tmp_path / "run", train__num_steps=ENDLESS)
+    while process_groups.step_reached(tmp_path / "run") < 50:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.stderr.close()
+    while process_groups.step_reached(tmp_path / "run") < 200:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(60) == 75
+    [start] = json.loads((tmp_path / "run" / "run.json").read_text())["starts"]
+    assert (start["how"], start["step"]) == ("stopped", process_groups.step_reached(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("nohup", [[], ["nohup"]], ids=["plain", "nohup"])
+def test_nohup_is_heeded(nohup):
+    code = """
+import os, signal, sys
+from latentjax import command_line
+def main(_):
+    os.kill(os.getpid(), signal.SIGHUP)
+    print("went on")
+command_line.process(lambda: command_line.run(main))
+"""
+    done = subprocess.run([*nohup, sys.executable, "-c", code], cwd=tiny_runs.ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == ((0, "went on\n") if nohup else (75, "")), done.stderr
+
+
 def test_a_signal_before_training_ends_it_with_nothing_lost(config, tmp_path):
     process = launched(config, tmp_path / "run", train__num_steps=20)
     for line in process.stderr:
