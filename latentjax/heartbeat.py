@@ -34,6 +34,8 @@ class Heartbeat:
         self._first, self._total = first, total
         self._began = self._told = time.monotonic()
         self.step = first
+        if distributed.is_primary():
+            self.note()  # compiling may take minutes
 
     @property
     def seconds(self) -> float:

@@ -73,7 +73,11 @@ class Log:
         return Board(self._path.parent / "tensorboard", self._first + 1)
 
     def add(self, metrics: Any) -> None:
-        """Keeps one step's metrics, a named tuple with loss, grad_norm and update_norm, still on the device."""
+        """Keeps one step's metrics, a named tuple with loss, grad_norm and update_norm, still on the device.
+
+        The step before is done then: a stop would have to wait for all that JAX queues.
+        """
+        jax.block_until_ready(self._pending[-1:])
         self._pending.append(metrics)
 
     def write(self, step: int) -> float:

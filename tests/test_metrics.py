@@ -2,7 +2,10 @@
 
 import errno
 import json
+import types
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from latentjax import metrics
@@ -64,3 +67,14 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(metrics, "write_text", fails)
     with pytest.raises(InputError, match=r"validation\.jsonl: cannot be written \(No space left on device\); "):
         Validations(tmp_path / "validation.jsonl", 0)
+
+
+def test_steps_are_queued_one_ahead_and_no_further(tmp_path):
+    slow = jax.jit(lambda x: jax.lax.fori_loop(0, 15, lambda _, y: jnp.sin(y @ y), x))
+    log = metrics.Log(tmp_path, types.SimpleNamespace(), 1, 0)
+    x, steps = jnp.ones((600, 600)), []
+    for _ in range(4):
+        x = slow(x)
+        steps.append(x)
+        log.add(x)
+        assert all(step.is_ready() for step in steps[:-1])

@@ -27,3 +27,21 @@ def test_without_a_wish_there_is_none(tmp_path):
             with trace.step(step):
                 pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_trace_that_cannot_be_written_ends_nothing(tmp_path, caplog):
+    (tmp_path / "profile").write_text("")
+    with Trace(tmp_path, 0, 3) as trace:
+        for step in range(1, 20):
+            with trace.step(step):
+                pass
+    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith(f"{tmp_path}/profile: no trace is written (")
+
+
+def test_a_start_too_short_for_a_trace_says_so(tmp_path, caplog):
+    with Trace(tmp_path, 100, 3) as trace:
+        for step in range(101, 111):
+            with trace.step(step):
+                pass
+    assert caplog.messages == ["no step was traced: this start ended before step 111"]
