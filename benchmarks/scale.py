@@ -18,6 +18,7 @@ from latentjax.errors import InputError
 
 SAMPLES = 400_000 * 8  # of the paper's training
 SHARE = 8  # samples a chip
+BILLION, SHARD = 10**9, 10_000  # images in all, and in a shard
 
 
 class Slice(NamedTuple):
@@ -45,6 +46,41 @@ SLICES = (
     Slice("v5e:16x16", 256, 13.92, 3.88, 6.39, 1.5e9, 200e9, 25e9 / 8, 28),
     Slice("v5p:16x16x16", 4096, 8.04, 2.02, 3.46, 1.75e9, 600e9, 50e9 / 8, 52),
 )
+
+
+class Recipe(NamedTuple):
+    """How a slice makes a billion images: sets of the same size, one after another where not all fit at once."""
+
+    slice: Slice
+    chips: int  # of a process
+    sets: int
+    members: int = 1  # processes that share a set
+
+    @property
+    def images(self) -> int:
+        """Of a set."""
+        return -(-BILLION // self.sets)
+
+    @property
+    def most(self) -> int:
+        """Images of the process that has most shards of a set."""
+        return min(self.images, -(-self.images // SHARD // self.members) * SHARD)
+
+    @property
+    def in_turn(self) -> int:
+        """Sets that a process takes part in."""
+        return -(-self.sets * self.members * self.chips // self.slice.chips)
+
+    def rates(self, chosen: Any) -> tuple[float, float, float]:
+        """Images a second and process, at most: by its chips, by the cores that encode PNGs, by its writing thread."""
+        cores = self.chips * self.slice.cores * chosen.png_per_second
+        speed = chosen.core_speed
+        return self.chips * self.slice.clock / 1e6 / self.slice.made, speed * cores, speed * chosen.shards_per_second
+
+    def seconds(self, chosen: Any) -> tuple[float, float, float]:
+        """Of a set: starting its processes, making the images of the busiest one, finishing the set."""
+        finishing = self.images * chosen.finish_microseconds / 1e6 / chosen.core_speed
+        return chosen.restart_seconds, self.most / min(self.rates(chosen)), finishing
 
 
 def all_reduce_seconds(size: float, members: int, bandwidth: float) -> float:
@@ -76,12 +112,15 @@ def training(chosen: Any) -> None:
     for one in SLICES:
         steps = round(SAMPLES / SHARE / one.chips)
         row(one.topology, f"{SHARE * one.chips:,}", f"{steps:,}", f"{steps * one.step:,.0f}", f"{rectified(steps):.2f}")
-    row("all-reduce", "step, ms", "in the slice, ms", "of the step", "between two slices, ms")
+    whole = ("whole, through a host's port, between two", "and among a thousand, ms")
+    row("all-reduce", "step, ms", "in the slice, ms", "of the step", "a chip's part between two slices, ms", *whole)
     for one in SLICES:
         inside = all_reduce_seconds(REDUCED, one.chips, one.links)
         between = all_reduce_seconds(REDUCED / one.chips, 2, one.network)
-        step, *shown = (f"{1e3 * seconds:.3f}" for seconds in (one.step, inside, between))
-        row(one.topology, step, shown[0], f"{inside / one.step:.2%}", shown[1])
+        port = one.network * one.chips_a_host
+        ports = (all_reduce_seconds(REDUCED, members, port) for members in (2, 1000))
+        step, first, *shown = (f"{1e3 * seconds:.3f}" for seconds in (one.step, inside, between, *ports))
+        row(one.topology, step, first, f"{inside / one.step:.2%}", *shown)
     row("checkpoints", "hosts", "hours between failures", "seconds between saves", "steps", "time lost")
     for one in SLICES:
         hosts = one.chips // one.chips_a_host
@@ -92,7 +131,7 @@ def training(chosen: Any) -> None:
 
 
 def images(chosen: Any) -> None:
-    """What a million images cost to make, and a billion to keep."""
+    """What a million images cost to make, how long a billion take in sets, and what it costs to keep them."""
     row("a million images", "a second and chip, at most", "chip-hours", "price", "cores a chip for their PNGs")
     for one in SLICES[1:]:
         for name, cycles in (("generated", one.made), ("evaluated", one.scored)):
@@ -100,6 +139,24 @@ def images(chosen: Any) -> None:
             hours, cores = 1e6 / rate / 3600, f"{rate / chosen.png_per_second:.1f} of {one.cores}"
             price = f"{hours * chosen.price_per_chip_hour:.2f}"
             row(f"{one.topology}, {name}", f"{rate:.0f}", f"{hours:.2f}", price, cores)
+    sizes = "sets", "sets in turn", "images a set", "the busiest process's", "chips at work"
+    limits = "a second and process: chips, cores, shards", "a set's start, making, finish, s", "hours", "GB to finish"
+    row("a billion, chips a process", *sizes, *limits)
+    v5e, v5p = SLICES[1:]
+    for recipe in (Recipe(v5e, 1, 256), Recipe(v5e, 4, 64), Recipe(v5e, 4, 1000, 64), Recipe(v5p, 1, 4096)):
+        rates, seconds = recipe.rates(chosen), recipe.seconds(chosen)
+        row(
+            f"{recipe.slice.topology}, {recipe.chips}",
+            f"{recipe.sets:,}",
+            f"{recipe.in_turn:,}",
+            f"{recipe.images:,}",
+            f"{recipe.most:,}",
+            f"{recipe.images / recipe.members / recipe.most:.0%}",
+            ", ".join(f"{rate:,.0f}" for rate in rates),
+            ", ".join(f"{second:,.0f}" for second in seconds),
+            f"{recipe.in_turn * sum(seconds) / 3600:.2f}",
+            f"{recipe.images * chosen.finish_bytes / 1e9:.1f}",
+        )
     row("a billion images", "terabytes", "a month")
     for name, size in (("PNG", chosen.png_bytes), ("JPEG", chosen.jpeg_bytes)):
         row(f"{name} of {size:,}", f"{size / 1e3:,.0f}", f"{size * chosen.price_per_gb_month:,.0f}")
@@ -159,10 +216,14 @@ ASSUMED = {
     "price-per-gb-month": (0.02, "of storage"),
     "host-hours": (5000.0, "from one failure or preemption of a host to its next"),
     "save-seconds": (1.0, "that a checkpoint stops training for"),
-    "restart-seconds": (300.0, "from a failure to the next step"),
+    "restart-seconds": (300.0, "from a failure to the next step, or from a start to the first image"),
     "png-bytes": (523_104, "of an image"),
     "jpeg-bytes": (174_281, "of an image"),
     "png-per-second": (30.0, "that a core encodes"),
+    "shards-per-second": (1000.0, "images that a process writes into shards"),
+    "finish-microseconds": (13.9, "an image, to finish a set"),
+    "finish-bytes": (1211, "of memory an image, to finish a set"),
+    "core-speed": (0.5, "of a host's virtual core, the measured ones' being 1; where sets are made"),
 }
 
 

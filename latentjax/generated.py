@@ -188,7 +188,8 @@ class GeneratedSet:
         """A file for each shard; sha256 is that of a picture's PNG."""
 
         def encode(picture: Picture, image: np.ndarray) -> shards.Example:
-            return shards.Example(pictures.encoded(Image.fromarray(image), "png"), picture.stem, picture.source)
+            png = pictures.encoded(Image.fromarray(image), "png")
+            return shards.Example(png, hashlib.sha256(png).hexdigest(), picture.stem, picture.source)
 
         encoded = in_threads(encode, made, most)
         for shard, examples in groupby(encoded, lambda example: example.source["index"] // self.size):

@@ -1,6 +1,7 @@
 """The arithmetic of docs/scale.md, on figures that can be worked out by hand."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -47,6 +48,37 @@ def test_tables_follow_from_what_is_assumed(capsys, monkeypatch):
     # a thousand gigabytes; 64 hosts that each last 20 hours
     assert "| PNG of 1,000 | 1 | 500 |" in told
     assert "| v5e:16x16 | 64 | 0.3 |" in told
+
+
+def chosen(**changes):
+    """What the reader assumes."""
+    defaults = {name.replace("-", "_"): value for name, (value, _) in scale.ASSUMED.items()}
+    return SimpleNamespace(**defaults | changes)
+
+
+def test_a_set_takes_as_long_as_its_busiest_process():
+    v5e = scale.SLICES[1]
+    shared = scale.Recipe(v5e, chips=4, sets=1000, members=64)
+    # a million images are 100 shards; of 64 processes 36 make two
+    assert (shared.images, shared.most, shared.in_turn) == (10**6, 20_000, 1000)
+    alone = scale.Recipe(v5e, chips=1, sets=256)
+    assert (alone.images, alone.most, alone.in_turn) == (3_906_250, 3_906_250, 1)
+    assert scale.Recipe(v5e, chips=1, sets=257).in_turn == 2
+
+
+def test_the_slowest_of_chips_cores_and_writing_sets_the_pace():
+    recipe = scale.Recipe(scale.SLICES[1], chips=4, sets=64)
+    # 1,546 a second of the chips, 28 x 4 x 10 of the cores; half of each where a core has half the speed
+    assert recipe.rates(chosen(core_speed=1.0, png_per_second=10.0))[1:] == (1120.0, 1000.0)
+    start, making, finish = recipe.seconds(chosen(core_speed=0.5, shards_per_second=800.0, finish_microseconds=8.0))
+    assert (start, making, finish) == (300.0, 15_625_000 / 400, 250.0)
+
+
+def test_a_sum_through_one_port_takes_longest_among_many_slices(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["scale", "--only=training"])
+    assert command_line.run(scale.main) == 0
+    # 8,392,204 bytes at 12.5 GB/s: once between two, nearly twice among a thousand
+    assert "| 0.671 | 1.341 |" in capsys.readouterr().out
 
 
 def test_an_unknown_table_is_refused(refused):

@@ -14,14 +14,25 @@ from latentjax.errors import InputError
 
 def examples(count, first=0):
     # a TFDS image is not looked into before it is decoded
-    return [shards.Example(b"\x89PNG %d" % i, f"picture-{i}", {"index": i}) for i in range(first, first + count)]
+    return [example(b"\x89PNG %d" % i, i) for i in range(first, first + count)]
+
+
+def example(png, i):
+    return shards.Example(png, f"sha256 of {i}", f"picture-{i}", {"index": i})
 
 
 def test_pictures_are_read_at_their_place(tmp_path):
     file = tmp_path / shards.file_name(0)
     written = shards.write(file, examples(5))
-    assert [source for source, _ in written] == [{"index": i} for i in range(5)]
-    assert [shards.read(file, i) for i in range(5)] == [png for png, _, _ in examples(5)]
+    assert written == [({"index": i}, f"sha256 of {i}") for i in range(5)]
+    assert [shards.read(file, i) for i in range(5)] == [one.png for one in examples(5)]
+
+
+def test_pictures_are_not_compressed_again(tmp_path):
+    file, png = tmp_path / shards.file_name(0), b"the same again" * 1000
+    shards.write(file, [example(png, 0)])
+    assert png in file.read_bytes()
+    assert shards.read(file, 0) == png
 
 
 def test_tfds_reads_shards_of_different_lengths_in_order(tmp_path):
@@ -35,7 +46,7 @@ def test_tfds_reads_shards_of_different_lengths_in_order(tmp_path):
     decoders = {"image": tfds.decode.SkipDecoding()}
     source = tfds.builder_from_directory(tmp_path).as_data_source(split="train", decoders=decoders)
     found = [(example["image"], example["key"].decode(), example["source"].decode()) for example in source]
-    assert found == [(png, key, f'{{"index": {i}}}') for i, (png, key, _) in enumerate(examples(7))]
+    assert found == [(png, key, f'{{"index": {i}}}') for i, (png, _, key, _) in enumerate(examples(7))]
 
 
 def test_a_failure_leaves_the_old_shard(tmp_path):
@@ -57,7 +68,7 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            shards.write(tmp_path / "full", [shards.Example(os.urandom(50_000), "key", {})] * 10)
+            shards.write(tmp_path / "full", [example(os.urandom(50_000), 0)] * 10)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
