@@ -2,37 +2,69 @@
 
 import errno
 import os
+import pathlib
 import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from latentjax import remote
+from latentjax import distributed, locks, remote
 from latentjax.errors import InputError, first_line
+from latentjax.files import told
 
+FIELD = "--config.checkpoints.folder"
+OWN = "checkpoints"  # within the workdir
 # these pass, and say nothing of what is in a file; a disk that cannot read (EIO) has lost it
 PASSING = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT)
 REFUSING = ("PERMISSION_DENIED", "UNAUTHENTICATED", "UNAVAILABLE", "DEADLINE_EXCEEDED")  # as TensorStore's errors begin
 
 
-def check(folder: str) -> None:
-    """Refuses, before a run is bound to it, a config's folder that cannot hold checkpoints.
+def folder_of(named: str, workdir: pathlib.Path) -> str:
+    """The folder that a config names, or the run's own."""
+    return named or str(workdir / OWN)
+
+
+def check(named: str, workdir: pathlib.Path) -> None:
+    """Refuses, before a run is bound to it, a folder that cannot hold checkpoints.
 
     Args:
-        folder: as the config names it; empty: the run's own, which is looked at when it is made.
+        named: as the config names it; empty: the run's own.
+        workdir: the run folder, which need not be there.
 
     Raises:
-        InputError: it cannot be written, or is neither local nor on gs://.
+        InputError: it cannot be written, another process is writing into it, or it is neither local nor on gs://.
     """
+    folder = folder_of(named, workdir)
     if remote.is_remote(folder):
         remote.check_writable(folder)
     elif "://" in folder:
         raise InputError("config.checkpoints.folder", f"is {folder!r}", "give a local folder or gs://BUCKET/FOLDER")
-    elif folder:
-        with opening(folder):
+    elif named or os.path.lexists(folder):  # a new run's own is made with its workdir
+        # a run cannot name another folder once it has one
+        with opening(folder) if named else told(pathlib.Path(folder)):
             os.makedirs(folder, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
+            if distributed.is_primary():
+                locks.refuse_taken(_locked(folder), FIELD)
+
+
+def take(folder: str) -> None:
+    """Locks a local folder for the primary process: another run may name it too, or be where it lies.
+
+    Raises:
+        InputError: another process is writing into it, or it cannot be written.
+    """
+    if distributed.is_primary() and not remote.is_remote(folder):
+        with opening(folder):
+            os.makedirs(folder, exist_ok=True)
+            locks.hold(_locked(folder), FIELD)
+
+
+def _locked(folder: str) -> pathlib.Path:
+    """What is locked for a folder: the run folder whose own it is, or itself."""
+    path = pathlib.Path(folder).resolve()
+    return path.parent if path.name == OWN and (path.parent / "config.json").is_file() else path
 
 
 @contextmanager
@@ -42,7 +74,7 @@ def opening(folder: str) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         what = f"cannot hold checkpoints ({first_line(error)})"
-        raise InputError(folder, what, "set --config.checkpoints.folder to a folder you can write") from error
+        raise InputError(folder, what, f"set {FIELD} to a folder you can write") from error
 
 
 def unreadable(folder: str, error: BaseException | None) -> InputError | None:

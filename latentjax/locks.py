@@ -1,4 +1,4 @@
-"""One writer: a run folder is locked by the process that writes into it, until it ends, however it ends."""
+"""One writer: a run folder, and one of checkpoints, is locked by the process that writes into it until that ends."""
 
 import contextlib
 import fcntl
@@ -17,10 +17,14 @@ NAME = ".lock"
 _held: dict[str, int] = {}  # folders that this process has locked, and the open files
 
 
-def hold(folder: pathlib.Path) -> None:
+def hold(folder: pathlib.Path, field: str = "--workdir") -> None:
     """Locks a folder until the end of `released` or the end of the process; again by the same process is nothing.
 
     The kernel gives up the lock of a process that dies: a lock file that is left over locks nothing.
+
+    Args:
+        folder: it is there.
+        field: where the user names it.
 
     Raises:
         InputError: another process has it.
@@ -31,7 +35,7 @@ def hold(folder: pathlib.Path) -> None:
         return
     file = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _lock(file, folder)
+        _lock(file, folder, field)
         if left := os.pread(file, 200, 0).decode(errors="replace").strip():
             logging.info("%s: %s ended without a word; going on in its place", folder, left)
         os.ftruncate(file, 0)
@@ -43,8 +47,11 @@ def hold(folder: pathlib.Path) -> None:
     _held[name] = file
 
 
-def refuse_taken(folder: pathlib.Path) -> None:
+def refuse_taken(folder: pathlib.Path, field: str = "--workdir") -> None:
     """Tells early, before anything is loaded, that another process has the lock.
+
+    Args:
+        folder, field: see `hold`.
 
     Raises:
         InputError: it has.
@@ -56,17 +63,17 @@ def refuse_taken(folder: pathlib.Path) -> None:
     except OSError:
         return  # `hold` tells of a folder that may not be written
     try:
-        _lock(file, folder)
+        _lock(file, folder, field)
     finally:
         os.close(file)
 
 
-def _lock(file: int, folder: pathlib.Path) -> None:
+def _lock(file: int, folder: pathlib.Path, field: str) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         owner = os.pread(file, 200, 0).decode(errors="replace").strip() or "another process"
-        what, todo = f"is being written by {owner}", "wait until it is done, stop it, or name another --workdir"
+        what, todo = f"is being written by {owner}", f"wait until it is done, stop it, or name another {field}"
         raise InputError(folder, what, todo) from None
     except OSError as error:
         logging.warning("%s: its file system has no locks (%s); start one process only", folder, error.strerror)

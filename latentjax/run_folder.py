@@ -30,6 +30,11 @@ FREE = (
 FREE_GROUPS = ("evaluate.", "generate.", "animate.", "explore.", "plan.")
 # replaced as a whole while a run goes on
 REPLACED = ("config.json", "run.json", "heartbeat.json", "metrics.jsonl", "validation.jsonl", "transformer", "assessor")
+# what a run makes when it is well under way, which is late to learn that it cannot
+FOLDERS = ("checkpoints", "tensorboard", "profile", "samples", "evaluation")
+FILES = ("run.json", "heartbeat.json", "metrics.jsonl", "validation.jsonl")
+# config.json tells of the command alone, and checkpoints refuse another run's
+AGAIN = "start the same command with a new --workdir, stop it, and copy its config.json over this one"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -55,13 +60,22 @@ class RunFolder:
         self.starts: list[dict[str, Any]] = []  # of this run, this one the last
         try:
             known = self._known_config()
+            self.is_new = known is None
             if distributed.is_primary():
                 locks.refuse_taken(self.path)
         except OSError as error:
             raise InputError(self.path, f"cannot be read ({error.strerror})", "name another --workdir") from error
         if known is not None:
             self._refuse_changes(known)
+            self._refuse_other_kinds()
             self._put_back()
+
+    def _refuse_other_kinds(self) -> None:
+        """A file has the name of a folder that a run makes, or the reverse."""
+        for name in FOLDERS + FILES:
+            path, kind = self.path / name, "folder" if name in FOLDERS else "file"
+            if path.exists() and path.is_dir() != (kind == "folder"):
+                raise InputError(path, f"is no {kind}, and a run makes a {kind} of this name", "move it away")
 
     def create(self) -> None:
         """Makes the folder, locks it for the primary process and writes config.json.
@@ -117,9 +131,9 @@ class RunFolder:
         try:
             known = read_json(file).get("config")
         except ValueError as error:
-            raise InputError(file, f"is damaged ({error})", "name another --workdir") from error
+            raise InputError(file, f"is damaged ({error})", AGAIN) from error
         if not isinstance(known, dict):
-            raise InputError(file, "is damaged (it holds no config)", "name another --workdir")
+            raise InputError(file, "is damaged (it holds no config)", AGAIN)
         return known
 
     def _refuse_changes(self, known: dict[str, Any]) -> None:
@@ -151,8 +165,12 @@ class RunFolder:
         file = self.path / "run.json"
         try:
             known = read_json(file) if file.exists() else {}
-        except (OSError, ValueError) as error:
-            raise InputError(file, f"is damaged ({error})", "name another --workdir") from error
+        except OSError as error:
+            todo = "mend that, and run the same command again"
+            raise InputError(file, f"cannot be read ({error.strerror})", todo) from error
+        except ValueError as error:
+            # each checkpoint has the identity of its run
+            raise InputError(file, f"is damaged ({error})", "remove it: checkpoints know whose they are") from error
         for name, digest in sha256.items():
             if known.get(name, digest) != digest:
                 what = f"was made with another {name.removesuffix('_sha256')} than the one that is there now"

@@ -2,6 +2,8 @@
 
 import pathlib
 import shutil
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from absl import logging
 
@@ -15,6 +17,33 @@ SURELY = 0.25  # of an estimate for pictures: plain ones take less
 def of_pictures(count: int, side: int, kind: str) -> int:
     """Bytes that so many square pictures take, about."""
     return int(count * side * side * BYTES_A_PIXEL[kind])
+
+
+class Need(NamedTuple):
+    """What is to be written, see `check`."""
+
+    folder: pathlib.Path
+    what: str
+    needed: int
+    surely: int = 0
+
+
+Ahead = Callable[[int], list[Need]]  # what a job writes from a step on
+
+
+def check_together(needs: Iterable[Need]) -> None:
+    """`check` of the sum of what goes to one disk, for each disk.
+
+    Raises:
+        InputError: there is less than is surely needed.
+    """
+    disks: dict[int, list[Need]] = {}
+    for need in needs:
+        if need.needed:
+            disks.setdefault(need.folder.stat().st_dev, []).append(need)
+    for found in disks.values():
+        what = ", ".join(need.what for need in found)
+        check(found[0].folder, what, sum(need.needed for need in found), sum(need.surely for need in found))
 
 
 def check(folder: pathlib.Path, what: str, needed: int, surely: int | None = None) -> None:

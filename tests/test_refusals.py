@@ -242,7 +242,8 @@ def test_a_run_on_a_disk_that_became_read_only_stays(ended, config, finished, mo
     before = contents(workdir)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     line = refusal(ended(config(train__num_steps=40), workdir))
-    assert line == f"error: {workdir}: cannot be written (Read-only file system); name another --workdir\n"
+    what = "cannot be written (Read-only file system); mend that, and run the same command again to go on"
+    assert line == f"error: {workdir}/checkpoints: {what}\n"
     assert contents(workdir) == before
 
 

@@ -336,5 +336,5 @@ def test_a_damaged_newest_step_on_gs_is_passed_over(emulator):
 
 def test_checkpoints_that_may_not_be_written_are_refused_at_once(emulator, refusing):
     refusing(401, "Anonymous caller")
-    line = refusal(checkpoint_folder.check, "gs://bucket/secret/checkpoints")
+    line = refusal(checkpoint_folder.check, "gs://bucket/secret/checkpoints", pathlib.Path("run"))
     assert line.startswith("gs://bucket/secret/checkpoints: may not be used (Anonymous caller, 401); ")

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import pathlib
+import re
 import shutil
 
 import pytest
@@ -28,8 +29,44 @@ def workdir(tmp_path):
 def test_a_damaged_run_json_is_named(workdir, text):
     (workdir / "run.json").write_bytes(text.encode("latin-1"))
     folder = RunFolder(str(workdir), default.get_config())
-    with pytest.raises(InputError, match=r"run\.json: is damaged \(.*\); name another --workdir"):
+    with pytest.raises(InputError, match=r"run\.json: is damaged \(.*\); remove it: checkpoints know whose they are$"):
         folder.refuse_other_weights(generator_sha256="a")
+
+
+def test_a_run_json_that_cannot_be_read_for_now_is_not_to_be_removed(workdir, monkeypatch):
+    folder = RunFolder(str(workdir), default.get_config())
+    folder.write_run(generator_sha256="a")
+
+    def fails(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(run_folder, "read_json", fails)
+    with pytest.raises(InputError, match=r"run\.json: cannot be read \(Input/output error\); mend that, and run the"):
+        folder.refuse_other_weights(generator_sha256="a")
+
+
+def test_a_damaged_config_json_is_that_of_a_new_workdir(workdir, tmp_path):
+    (workdir / "config.json").write_text("{")
+    (workdir / "checkpoints").mkdir()
+    said = "is damaged (.*); start the same command with a new --workdir, stop it, and copy its config.json over this"
+    assert re.search(said.replace("(", r"\(").replace(")", r"\)"), refusal(workdir, default.get_config()))
+    with locks.released():
+        RunFolder(str(tmp_path / "new"), default.get_config()).create()
+    shutil.copy(tmp_path / "new" / "config.json", workdir / "config.json")
+    RunFolder(str(workdir), default.get_config())
+
+
+KINDS = [(name, "folder") for name in run_folder.FOLDERS] + [(name, "file") for name in run_folder.FILES]
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS)
+def test_a_file_in_the_place_of_a_folder_or_the_reverse_is_told_before_work_begins(workdir, name, kind):
+    if kind == "folder":
+        (workdir / name).write_text("")
+    else:
+        (workdir / name).mkdir()
+    said = f"{workdir}/{name}: is no {kind}, and a run makes a {kind} of this name; move it away"
+    assert refusal(workdir, default.get_config()) == said
 
 
 @pytest.mark.parametrize("text", DAMAGED)

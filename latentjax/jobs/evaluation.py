@@ -143,7 +143,7 @@ class Evaluation:
             with preemption.deferred() as stop:
                 collections.deque(self.sweep(params, missing, direction, stop), maxlen=0)
             return Filled(facts, [], len(missing))
-        self._check_space(folder, len(missing))
+        space.check(folder, f"{len(missing)} strips", self._bytes_of(len(missing)))
         if len(missing) < len(self.strips):
             logging.info("%s: %d of %d strips are there", folder, len(self.strips) - len(missing), len(self.strips))
         drawn = self._draw(params, direction, missing, folder)
@@ -156,15 +156,27 @@ class Evaluation:
         write_strips(folder, ordered)
         return Filled(facts, ordered, len(missing))
 
-    def _check_space(self, folder: pathlib.Path, count: int) -> None:
-        """Tells what `count` strips will take.
-
-        Raises:
-            InputError: there is no room for them.
-        """
+    def _bytes_of(self, count: int) -> int:
+        """What so many strips take, about."""
         settings, tiles = self.bench.config.evaluate, count * len(self.alphas)
         needed = space.of_pictures(tiles, self.bench.generator.resolution, settings.format)
-        space.check(folder, f"{count} strips", needed + space.of_pictures(tiles, self.tile, "jpeg"))
+        return needed + space.of_pictures(tiles, self.tile, "jpeg")
+
+    def ahead(self, step: int) -> list[space.Need]:
+        """What a training that goes on from `step` will draw: previews, and what its evaluation lacks."""
+        train, home = self.bench.config.train, self.bench.folder.path
+        steps, every = train.num_steps, train.samples_every
+        previews = steps // every - step // every + (steps % every > 0) if every and step < steps else 0
+        tiles = previews * len(self.directions) * min(PREVIEWS, len(self.strips)) * len(self.alphas)
+        missing = 0
+        if self.bench.config.evaluate.after_train:
+            grids = [self.folder(steps, direction) / "grids" for direction in self.directions]
+            missing = sum(not (folder / strip.file).exists() for folder in grids for strip in self.strips)
+        drawn = space.of_pictures(tiles, self.bench.generator.resolution, "png")
+        return [
+            space.Need(home, f"{previews} previews", drawn),
+            space.Need(home, f"{missing} strips", self._bytes_of(missing)),
+        ]
 
     def refuse_taken_name(self, first: int) -> None:
         """Tells before a run goes on from step `first` that evaluate.name holds what it was before.
@@ -186,13 +198,10 @@ class Evaluation:
         Raises:
             InputError: it is.
         """
-
-        def check() -> None:
-            for direction in self.directions:
-                if (folder := self.folder(step, direction)).exists():
-                    finished_strips(folder, self.facts(params, direction), self.strips)
-
-        distributed.together(check, self.folder(step, self.directions[0]))
+        for direction in self.directions:
+            if (folder := self.folder(step, direction)).exists():
+                finished_strips(folder, self.facts(params, direction), self.strips)
+        distributed.wait_for_all("what is there")
 
     def folder(self, step: int | None, direction: int, *, untrained: bool = False) -> pathlib.Path:
         """evaluation/NAME, with the direction where there are several; see `folder_of`."""

@@ -103,12 +103,12 @@ def run(config: ConfigDict, workdir: str) -> str:
     transformer = new_transformer(bench)
     evaluation = Evaluation(bench, transformer)
     bench.folder.refuse_other_weights(**bench.sha256)
-    checkpoint_folder.check(config.checkpoints.folder)
+    checkpoint_folder.check(config.checkpoints.folder, bench.folder.path)
     bench.create()
     bench.folder.write_run(**bench.sha256, mesh=dict(bench.mesh.shape))
     chain = optimizer(config.train)
     state = distributed.placed(initial_state(transformer.state, chain), distributed.replicated(bench.mesh))
-    with opened(config.checkpoints, bench.folder, bench.sha256, state) as checkpoints:
+    with opened(config.checkpoints, bench.folder, bench.sha256, state, evaluation.ahead) as checkpoints:
         restored = checkpoints.restore(state)
         first, state, log = restored or (0, state, {})
         bench.folder.note(from_step=first)
@@ -124,7 +124,9 @@ def run(config: ConfigDict, workdir: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(settings: ConfigDict, run: RunFolder, sha256: dict[str, str], state: Any) -> Iterator[Checkpoints]:
+def opened(
+    settings: ConfigDict, run: RunFolder, sha256: dict[str, str], state: Any, ahead: space.Ahead = lambda _: []
+) -> Iterator[Checkpoints]:
     """The run's checkpoints; when the block ends, all of them are saved.
 
     Args:
@@ -132,16 +134,24 @@ def opened(settings: ConfigDict, run: RunFolder, sha256: dict[str, str], state: 
         run: the run folder.
         sha256: what the run is of, beside its config.
         state: what is to be saved.
+        ahead: what else the run will write from a step on.
 
     Raises:
-        InputError: they cannot be written, or there is no room for one.
+        InputError: they cannot be written, another process is at it, or there is no room for one.
     """
-    folder = settings.folder or str(run.path / "checkpoints")
+    folder = checkpoint_folder.folder_of(settings.folder, run.path)
+    checkpoint_folder.take(folder)
     checkpoints = Checkpoints(folder, settings.keep, run.identity(**sha256))
     try:
-        if not remote.is_remote(folder) and distributed.is_primary():
-            each = sum(leaf.nbytes for leaf in sized(named_leaves(state)).values())
-            space.check(pathlib.Path(folder), "checkpoints", (settings.keep + 2) * each, surely=each)
+        if distributed.is_primary():
+            latest, needs = checkpoints.latest(), []
+            if run.is_new and latest is not None:
+                logging.warning("%s: holds step %d of another workdir's run; going on with it", folder, latest)
+            if not remote.is_remote(folder):
+                each = sum(leaf.nbytes for leaf in sized(named_leaves(state)).values())
+                needs = [space.Need(pathlib.Path(folder), "checkpoints", (settings.keep + 2) * each, each)]
+            space.check_together([*needs, *ahead(latest or 0)])
+        distributed.wait_for_all("a look at the room")
         yield checkpoints
     finally:
         checkpoints.close()
@@ -177,7 +187,6 @@ def loop(
         return state
     compiled, agreed = compiled_step(bench, transformer, chain), distributed.Agreement(bench.mesh)
     unit, folder = train.batch_size * train.alphas_per_latent, bench.folder
-    heart = Heartbeat(folder.path, "train", "samples", unit, first, train.num_steps)
     with (
         told(folder.path),
         Log(folder.path, checkpoints, unit, first, begun=begun) as log,
@@ -185,6 +194,7 @@ def loop(
         profiling.Trace(folder.path, first, train.profile_steps) as trace,
         preemption.deferred() as stop,
     ):
+        heart = Heartbeat(folder.path, "train", "samples", unit, first, train.num_steps)
         for step in range(first + 1, train.num_steps + 1):
             with trace.step(step):
                 state, metrics = distributed.settled(compiled(state, bench.frozen))

@@ -54,7 +54,7 @@ def run(config: ConfigDict, workdir: str) -> str | None:
     beginning, source = starting_weights(config), assessor_report.source_of(config)
     preparation = data.check(config.data, config.data.folder or folder.path / "data")
     check_output(config.assessor_training.output, preparation)
-    checkpoint_folder.check(config.checkpoints.folder)
+    checkpoint_folder.check(config.checkpoints.folder, folder.path)
     folder.create()
     with told(folder.path):
         distributed.refuse_unshared(folder.path, "name a --workdir that all of them share")
@@ -152,13 +152,13 @@ def loop(
     settings, first, folder = lesson.config.assessor_training, int(state.step), lesson.folder
     compiled, agreed = compiled_step(lesson, chain), distributed.Agreement(lesson.mesh)
     unit, total = settings.batch_size, settings.num_steps
-    heart = Heartbeat(folder.path, "train", "pictures", unit, first, total)
     with (
         told(folder.path),
         Log(folder.path, checkpoints, unit, first, "assessor_training.learning_rate", begun) as log,
         progress(total * unit, first * unit, " pictures") as bar,
         preemption.deferred() as stop,
     ):
+        heart = Heartbeat(folder.path, "train", "pictures", unit, first, total)
         for step, batch in enumerate(training_batches(lesson, first), first + 1):
             state, metrics = distributed.settled(compiled(state, batch))
             log.add(metrics)
