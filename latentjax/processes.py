@@ -129,8 +129,11 @@ def join(given: dict[str, Any], platform: str, job: str) -> None:
 
 def not_found(asked: Place, why: str) -> InputError:
     """The others are not there."""
-    where = f"--{FLAGS[0]}" if asked.coordinator_address else "jax.distributed"
-    return InputError(where, f"the processes of this job do not find each other ({why})", TOGETHER)
+    what = f"the processes of this job do not find each other ({why})"
+    if asked.coordinator_address:
+        return InputError(f"--{FLAGS[0]}", what, TOGETHER)
+    todo = f"start every process within five minutes, or give each --{', --'.join(FLAGS)}"
+    return InputError("jax.distributed", what, todo)
 
 
 def give_up() -> None:
