@@ -14,8 +14,8 @@
 Any field of the config is set with --config.FIELD=VALUE, for example --config.train.num_steps=500; configs/default.py
 lists and explains them. Several processes share a job where a TPU slice, srun or mpirun has several, or where each is
 given --coordinator_address=HOST:PORT --num_processes=N --process_id=I (or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES,
-JAX_PROCESS_ID). Exit codes: 0 done; 2 wrong input (one line says what); 75 stopped by SIGTERM or Ctrl-C, or because
-another process was lost: the same command goes on; 1 a bug.
+JAX_PROCESS_ID). Exit codes: 0 done; 2 wrong input (one line says what); 75 stopped by SIGTERM, Ctrl-C or a closed
+terminal, or because another process was lost: the same command goes on; 1 a bug.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """What every command shares: flags, one line for bad input, exit codes.
 
-0 done, 2 bad input, 75 stopped by SIGTERM, Ctrl-C or a lost process (run again to go on), 1 a bug.
+0 done, 2 bad input, 75 stopped by SIGTERM, Ctrl-C, a closed terminal or a lost process (run again to go on), 1 a bug.
 """
 
 import argparse

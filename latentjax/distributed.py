@@ -18,7 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from latentjax import overlap, preemption
+from latentjax import overlap
 from latentjax.errors import InputError, first_line
 from latentjax.exchange import exchanged
 from latentjax.preemption import Stopped
@@ -125,15 +125,15 @@ def is_primary() -> bool:
     return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
-def wait_for_all(what: str, timeout: int = 600, code: int = preemption.STOPPED) -> None:
+def wait_for_all(what: str, timeout: int = 600) -> None:
     """Returns when every process is here.
 
     Args:
         what: is waited for; the same for all.
-        timeout, code: see `exchanged`.
+        timeout: in seconds.
     """
     if several():
-        exchanged(what, timeout, code)
+        exchanged(what, timeout)
 
 
 def all_agree(here: bool) -> bool:

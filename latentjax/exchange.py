@@ -30,13 +30,12 @@ class RefusedElsewhereError(InputError):
         super().__init__(where, f"{what} (for process {index})", todo)
 
 
-def exchanged(text: str, timeout: int = 3600, code: int = preemption.STOPPED) -> list[str]:
+def exchanged(text: str, timeout: int = 3600) -> list[str]:
     """What every process says, in the order of the processes.
 
     Args:
         text: what this one says; short.
         timeout: in seconds.
-        code: with which a signal ends this process meanwhile.
 
     Raises:
         RefusedElsewhereError: another process has refused its input, see `refuse_everywhere`.
@@ -44,7 +43,7 @@ def exchanged(text: str, timeout: int = 3600, code: int = preemption.STOPPED) ->
         RuntimeError: not all came.
     """
     global ended
-    told = _told_to_all(["said", text], timeout, code)
+    told = _told_to_all(["said", text], timeout, preemption.STOPPED)
     for index, (kind, *rest) in enumerate(told):
         if kind == "refused":
             raise RefusedElsewhereError(index, *rest)
@@ -75,7 +74,7 @@ def end_everywhere(code: int, timeout: int) -> None:
 
 
 def _told_to_all(message: list[Any], timeout: int, code: int) -> list[list[Any]]:
-    """Leaves the message with the service, waits for all, and takes theirs."""
+    """Leaves the message with the service, waits for all, and takes theirs; a signal meanwhile ends it with `code`."""
     client, key = ocp.multihost.get_jax_distributed_client(), f"latentjax-{next(_exchanges)}"
     client.key_value_set(f"{key}/{jax.process_index():08d}", json.dumps(message))
     with preemption.at_once(code):

@@ -154,9 +154,8 @@ def refuse_unless_lost(error: Exception) -> NoReturn:
         Stopped: with several processes, where one that ends breaks off what all are computing.
         Exception: the error itself, in a process that is alone, or where it is its own fault.
     """
-    alone = not jax.distributed.is_initialized() or jax.process_count() == 1
     of_jax = isinstance(error, LOST) or re.match(STATUS, str(error))
-    if alone or not of_jax or str(error).startswith(OWN):
+    if not together() or not of_jax or str(error).startswith(OWN):
         raise error
     global _together
     _together = False

@@ -64,7 +64,9 @@ import os, signal, sys
 import launch
 from latentjax import command_line, latents, networks
 from latentjax.errors import InputError
-which, what, how = (sys.argv.pop() for _ in range(3))
+ending = next(word for word in sys.argv if word.startswith("ending="))
+sys.argv.remove(ending)
+which, what, how = ending.removeprefix("ending=").split(",")
 def end(*_, **__):
     if how == "refuses":
         raise InputError("here.json", "is not there", "bring it")
@@ -82,12 +84,8 @@ def ends(generator, workdir, points, job: str, which: int, what: str, how: str) 
     """Both processes; the one that ends, then the other."""
     fields = {"evaluate__latents": str(points), "generate__latents": str(points), "evaluate__method": "random"}
     arguments = tiny_runs.arguments(tiny_runs.config(generator, **fields), workdir, job)
-    port, started = process_groups.free_port(), []
-    for index in range(2):
-        flags = [f"--coordinator_address=localhost:{port}", "--num_processes=2", f"--process_id={index}"]
-        program = ("-c", ENDING)
-        started += process_groups.start([*arguments, *flags, how, what, str(which)], 1, 1, program)
-    found = process_groups.ended(started, timeout=120)
+    words = [*arguments, f"ending={which},{what},{how}"]
+    found = process_groups.ended(process_groups.start(words, devices=1, program=("-c", ENDING)), timeout=120)
     return [found[which], found[1 - which]]
 
 
